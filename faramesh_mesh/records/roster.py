@@ -1,0 +1,45 @@
+"""The roster of a rollout: the body that lists the agents it is about, as its signers saw them."""
+
+from dataclasses import dataclass
+
+from faramesh_mesh.records.codec import Fields, Primitive, ascending, decode, encode
+from faramesh_mesh.records.labels import MAX_AGENT, read_name
+from faramesh_mesh.records.rejection import Malformed, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One agent: its name, its region, and its group within the region (the service it belongs to, or empty)."""
+
+    agent: str
+    region: str
+    group: str
+
+
+Roster = tuple[Entry, ...]
+"""Ascending by agent."""
+
+
+def encode_roster(roster: Roster) -> bytes:
+    """The body of a roster. The entries must be in ascending order of their agents."""
+    entries: list[Primitive] = [[entry.agent, entry.region, entry.group] for entry in roster]
+    return encode([entries])
+
+
+def decode_roster(body: bytes) -> Roster | Rejected:
+    """Read the body of a roster."""
+    try:
+        fields = decode(body, "roster")
+        roster = ascending(fields.items("agents", len(body), _entry), "agents", lambda entry: entry.agent)
+        fields.end()
+    except Malformed as error:
+        return error.rejected()
+    return roster
+
+
+def _entry(fields: Fields) -> Entry:
+    return Entry(
+        read_name(fields, "agent"),
+        fields.text("region", MAX_AGENT, smallest=1),
+        fields.text("group", MAX_AGENT),
+    )
