@@ -13,7 +13,7 @@ import msgpack
 
 from faramesh_mesh.records.rejection import Malformed, Reason
 
-Primitive: TypeAlias = "int | bool | bytes | str | None | list[Primitive] | dict[str, Primitive]"
+Primitive: TypeAlias = "int | bool | bytes | str | list[Primitive] | dict[str, Primitive] | None"
 """What this dialect of MessagePack can hold. No floats: all numbers on the wire are integers."""
 
 T = TypeVar("T")
