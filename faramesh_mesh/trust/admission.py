@@ -1,0 +1,103 @@
+"""Admission: the one gate through which untrusted bytes become records, and its counterpart that signs.
+
+Admission depends only on the bytes and the chain of roots. Expiry, revocation, a missing past and the local clock never
+decide it; views read those. So any two nodes with the same chain admit the same set, in whatever order it comes.
+"""
+
+from collections.abc import Callable
+
+from faramesh_mesh.records.enrolment import Enrolment
+from faramesh_mesh.records.envelope import Envelope, open_envelope, record_id, seal, signed_bytes
+from faramesh_mesh.records.ids import KeyId, MeshId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import (
+    Control,
+    LiveStatus,
+    Record,
+    decode_payload,
+    decode_status,
+    encode_payload,
+)
+from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
+from faramesh_mesh.records.role import MAY_SIGN
+from faramesh_mesh.records.root import RoleKey
+from faramesh_mesh.records.selector import INSTANCE
+from faramesh_mesh.records.status import Status
+from faramesh_mesh.trust.chain import RootChain
+from faramesh_mesh.trust.keys import Signer, Verify
+
+
+def admit(data: bytes, chain: RootChain, verify: Verify) -> Record | Rejected:
+    """Verify one envelope of the control set, then read it: the signature is checked before the payload is parsed."""
+    opened = open_envelope(data)
+    if isinstance(opened, Rejected):
+        return opened
+    if not opened.kind.is_control:
+        return Rejected(Reason.UNEXPECTED, f"a {opened.kind.name.lower()} among control records")
+    key = chain.key(opened.key)
+    if key is None:
+        return Rejected(Reason.UNKNOWN_KEY, f"key {opened.key.hex()[:8]}, root version {chain.version} held")
+    if not key.roles.intersection(MAY_SIGN[opened.kind]):
+        return Rejected(Reason.WRONG_ROLE, f"key {key.name}, {opened.kind.name.lower()}")
+    signed = signed_bytes(opened.kind, chain.mesh, opened.key, opened.payload)
+    if not verify(key.public, signed, opened.signature):
+        return Rejected(Reason.BAD_SIGNATURE, f"key {key.name}, {opened.kind.name.lower()}")
+    try:
+        payload = decode_payload(opened.kind, opened.payload)
+    except Malformed as error:
+        return error.rejected()
+    refused = _beyond_key(key, payload)
+    if refused is not None:
+        return refused
+    return Record(record_id(signed), opened.kind, opened.key, payload, data)
+
+
+def admit_status(
+    data: bytes, mesh: MeshId, node_public: Callable[[KeyId], bytes | None], verify: Verify
+) -> LiveStatus | Rejected:
+    """Verify the status of an enrolled node. `node_public` gives the public key of a node that is enrolled here."""
+    opened = open_envelope(data)
+    if isinstance(opened, Rejected):
+        return opened
+    if opened.kind is not Kind.STATUS:
+        return Rejected(Reason.UNEXPECTED, f"a {opened.kind.name.lower()} among statuses")
+    public = node_public(opened.key)
+    if public is None:
+        return Rejected(Reason.NOT_ENROLLED, f"node {opened.key.hex()[:8]}")
+    return _admit_status(opened, mesh, public, verify)
+
+
+def _admit_status(opened: Envelope, mesh: MeshId, public: bytes, verify: Verify) -> LiveStatus | Rejected:
+    if not verify(public, signed_bytes(Kind.STATUS, mesh, opened.key, opened.payload), opened.signature):
+        return Rejected(Reason.BAD_SIGNATURE, f"node {opened.key.hex()[:8]}, status")
+    try:
+        return LiveStatus(opened.key, decode_status(opened.payload), opened.data)
+    except Malformed as error:
+        return error.rejected()
+
+
+def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
+    """What the key may not say although its role may: entries of the root's table never change, so this is as
+    independent of time as the signature. The scopes of other kinds narrow their effect instead of refusing them."""
+    if payload.head.seq > key.quota:
+        return Rejected(
+            Reason.OVER_QUOTA, f"key {key.name}, record {payload.head.seq} of at most {key.quota}"
+        )
+    if isinstance(payload, Enrolment) and not key.scope.matches(
+        {**dict(payload.labels), INSTANCE: payload.agent}
+    ):
+        return Rejected(Reason.WRONG_SCOPE, f"key {key.name} may enrol {key.scope.text}, not {payload.agent}")
+    return None
+
+
+def sign_control(kind: Kind, payload: Control, mesh: MeshId, signer: Signer) -> Record:
+    """Sign a payload. Raises `ValueError` when it is over the limit of its kind."""
+    encoded = encode_payload(payload)
+    data = seal(kind, mesh, signer.id, encoded, signer.sign)
+    return Record(record_id(signed_bytes(kind, mesh, signer.id, encoded)), kind, signer.id, payload, data)
+
+
+def sign_status(payload: Status, mesh: MeshId, signer: Signer) -> LiveStatus:
+    """Sign a node's word about itself."""
+    data = seal(Kind.STATUS, mesh, signer.id, encode_payload(payload), signer.sign)
+    return LiveStatus(signer.id, payload, data)
