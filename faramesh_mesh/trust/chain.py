@@ -14,7 +14,7 @@ from faramesh_mesh.records.envelope import RootEnvelope, open_root, root_id, roo
 from faramesh_mesh.records.ids import NO_MESH, KeyId, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.root import Root, RoleKey, decode_root
+from faramesh_mesh.records.root import RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
 

@@ -1,0 +1,168 @@
+"""The replicated set of control records. Merge is union, so it is associative, commutative and idempotent.
+
+One refinement keeps it bounded when a key is stolen: of the records that one key signed under one sequence number, only
+the `SLOT` with the smallest ids are kept. "The k smallest of the union" is a join as well, so nodes still agree
+whatever the order of arrival. An honest key never has two. What is given up has no effect that is missed: from a fork on
+the grants of the key are suspended, and a key with a full slot counts as restricting its whole scope (`fleet.forks`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, unique
+
+from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.state.trie import Trie
+from faramesh_mesh.trust.chain import RootChain
+
+SLOT = 5
+"""Records kept for one (key, seq). Four forks of a restriction are tolerated, because an emergency must not fail on
+bookkeeping; the fifth is the proof of a flood."""
+
+
+@unique
+class Admission(Enum):
+    """What adding a record did."""
+
+    ADDED = "added"
+    DUPLICATE = "duplicate"
+    SURPLUS = "surplus"
+    """One fork too many of one sequence number: not kept, and nothing depends on it."""
+
+
+@dataclass(slots=True)
+class _KeyLog:
+    """What is held of one key's chain: the records by sequence number, the length of its gapless beginning, and the
+    first forked and first overfull sequence numbers."""
+
+    slots: dict[int, tuple[Record, ...]]
+    gapless: int = 0
+    forked: int | None = None
+    full: int | None = None
+
+
+class RecordSet:
+    """The control records that a node holds, in order of admission."""
+
+    __slots__ = ("_keys", "_log", "_order", "chain", "trie")
+
+    def __init__(self, chain: RootChain) -> None:
+        self.chain = chain
+        self.trie = Trie()
+        self._log: list[Record | None] = []
+        self._order: dict[RecordId, int] = {}
+        self._keys: dict[KeyId, _KeyLog] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __contains__(self, record_id: RecordId) -> bool:
+        return record_id in self._order
+
+    def succeed(self, chain: RootChain) -> None:
+        """Go on under a longer chain of roots (of the same mesh). The set itself stays."""
+        self.chain = chain
+
+    def get(self, record_id: RecordId) -> Record | None:
+        """The record with this id."""
+        at = self._order.get(record_id)
+        return None if at is None else self._log[at]
+
+    def order_of(self, record_id: RecordId) -> int | None:
+        """The place of a record in the order of admission; grows, with gaps."""
+        return self._order.get(record_id)
+
+    def in_order(self, start: int = 0) -> Iterator[Record]:
+        """The records in order of admission, from a place on. A signer's past comes before its record wherever the
+        node that admitted them got them in such an order."""
+        for at in range(start, len(self._log)):
+            record = self._log[at]
+            if record is not None:
+                yield record
+
+    def add(self, record: Record) -> Admission:
+        """Merge one verified record into the set."""
+        if record.id in self._order:
+            return Admission.DUPLICATE
+        log = self._keys.get(record.key)
+        if log is None:
+            log = self._keys[record.key] = _KeyLog({})
+        seq = record.head.seq
+        slot = log.slots.get(seq, ())
+        if len(slot) == SLOT:
+            if record.id > slot[-1].id:
+                return Admission.SURPLUS
+            self._drop(slot[-1])
+            slot = slot[:-1]
+        slot = (*slot, record) if not slot else tuple(sorted((*slot, record), key=lambda held: held.id))
+        log.slots[seq] = slot
+        self._notice(log, seq, slot)
+        self._order[record.id] = len(self._log)
+        self._log.append(record)
+        self.trie.insert(record.id)
+        return Admission.ADDED
+
+    def _drop(self, record: Record) -> None:
+        self._log[self._order.pop(record.id)] = None
+        self.trie.remove(record.id)
+
+    @staticmethod
+    def _notice(log: _KeyLog, seq: int, slot: tuple[Record, ...]) -> None:
+        while log.gapless + 1 in log.slots:
+            log.gapless += 1
+        if len(slot) > 1 and not all(record.kind.is_restriction for record in slot):
+            log.forked = seq if log.forked is None else min(seq, log.forked)
+        if len(slot) == SLOT:
+            log.full = seq if log.full is None else min(seq, log.full)
+
+    def slot(self, key: KeyId, seq: int) -> tuple[Record, ...]:
+        """The records held of a key under one sequence number, ascending by id. More than one is a fork."""
+        log = self._keys.get(key)
+        return () if log is None else log.slots.get(seq, ())
+
+    def gapless(self, key: KeyId) -> int:
+        """The sequence number up to which the chain of a key is held without a gap."""
+        log = self._keys.get(key)
+        return 0 if log is None else log.gapless
+
+    def forked_at(self, key: KeyId) -> int | None:
+        """The first sequence number under which the key signed two different records, one of them a grant."""
+        log = self._keys.get(key)
+        return None if log is None else log.forked
+
+    def full_at(self, key: KeyId) -> int | None:
+        """The first sequence number under which the key signed more records than are tolerated."""
+        log = self._keys.get(key)
+        return None if log is None else log.full
+
+    @property
+    def frontier(self) -> dict[int, int]:
+        """For each key, by its index in the root: the sequence number up to which all is held. Ascending by index."""
+        entries = ((self.chain.index(key), log.gapless) for key, log in self._keys.items())
+        return dict(sorted((index, gapless) for index, gapless in entries if index is not None and gapless))
+
+    def after(self, frontier: dict[int, int]) -> list[Record]:
+        """The records that somebody with this frontier may lack, in order of admission."""
+        found = [
+            record
+            for key, log in self._keys.items()
+            for seq, slot in log.slots.items()
+            if seq > frontier.get(index if (index := self.chain.index(key)) is not None else -1, 0)
+            for record in slot
+        ]
+        return sorted(found, key=lambda record: self._order[record.id])
+
+    def holds_past(self, record: Record) -> bool:
+        """Whether all is held that the signer of a record had seen: its own chain and its `seen` vector."""
+        head = record.head
+        if head.seq > 1 and (self.gapless(record.key) < head.seq - 1 or head.prev not in self._order):
+            return False
+        keys = self.chain.current.keys
+        return all(index < len(keys) and self.gapless(keys[index].id) >= seq for index, seq in head.seen)
+
+    def has_seen(self, record: Record, earlier: Record) -> bool:
+        """Whether `earlier` lies in the past that the signer of `record` had seen."""
+        if record.key == earlier.key:
+            return earlier.head.seq < record.head.seq
+        index = self.chain.index(earlier.key)
+        return any(at == index and seq >= earlier.head.seq for at, seq in record.head.seen)
