@@ -13,7 +13,7 @@ from faramesh_mesh.records.ids import Digest
 from faramesh_mesh.records.policy import MAX_BODY
 
 CHUNK = 16_384
-"""Bytes of every chunk but the last: four fit a frame, and one never holds up a kill for long."""
+"""Bytes of every chunk but the last: three fit a frame, and one never holds up a kill for long."""
 MAX_CHUNKS = MAX_BODY // CHUNK
 
 
@@ -36,8 +36,11 @@ class Manifest:
         return 0 < self.size <= MAX_BODY and len(self.chunks) == -(-self.size // CHUNK)
 
     def fits(self, index: int, chunk: bytes) -> bool:
-        """Whether `chunk` is the chunk at `index`."""
-        return 0 <= index < len(self.chunks) and sha256(chunk).digest() == self.chunks[index]
+        """Whether `chunk` is the chunk at `index`. Its length counts too: a signer may have named the hashes of
+        chunks that do not add up to the size that was signed."""
+        if not 0 <= index < len(self.chunks) or len(chunk) != min(CHUNK, self.size - index * CHUNK):
+            return False
+        return sha256(chunk).digest() == self.chunks[index]
 
 
 def manifest(body: bytes) -> Manifest:

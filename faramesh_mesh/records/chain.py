@@ -13,7 +13,8 @@ from faramesh_mesh.records.rejection import Malformed
 MAX_SEEN = 64
 """Entries of a `seen` vector: one per key of the root document (`root.MAX_KEYS`)."""
 
-MAX_SEQ = 1 << 32
+MAX_SEQ = (1 << 32) - 1
+"""Largest sequence number, version and number of seconds: five bytes, so that 64 of them leave room in 1 KiB."""
 
 
 @dataclass(frozen=True, slots=True)

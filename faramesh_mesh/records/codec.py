@@ -5,7 +5,8 @@ keys, floats, extension types and integers that are longer than need be; a typed
 decoded value again refuse them all, for about 10 microseconds a record.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
@@ -13,14 +14,25 @@ import msgpack
 
 from faramesh_mesh.records.rejection import Malformed, Reason
 
-Primitive: TypeAlias = "int | bool | bytes | str | list[Primitive] | dict[str, Primitive] | None"
-"""What this dialect of MessagePack can hold. No floats: all numbers on the wire are integers."""
+Primitive: TypeAlias = "int | bool | bytes | str | list[Primitive] | None"
+"""What this dialect of MessagePack can hold. No floats: all numbers on the wire are integers. No maps: their keys
+have no order, and msgpack interns them, which some versions of CPython never undo."""
 
 T = TypeVar("T")
 
-MAX_ITEMS = 65_536
-"""Longest array in any message. The size of the enclosing frame is the real bound; this stops length bombs,
-headers that promise more elements than bytes, at the first byte."""
+_INVISIBLE = re.compile(
+    "[\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
+    "\ue000-\uf8ff\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"
+)
+"""Control characters, invisible and bidirectional formatting, every space but U+0020, private use. A list of its own:
+`str.isprintable` follows the Unicode version of the interpreter, and two nodes must not differ on what they admit."""
+
+MAX_ITEMS = 4_096
+"""Longest array in any message, more than the ids that fit a frame. msgpack makes room for what a header promises
+before it reads it, and nests to 1 024: without this, 3 KB of nested headers take half a gigabyte."""
+
+MAX_RECORD_ITEMS = 64
+"""Longest array in any record: the `seen` vector and the keys of a root. Keeps that same bomb under a megabyte."""
 
 UINT_MAX = (1 << 63) - 1
 """Largest integer on the wire: fits SQLite's and most languages' signed 64 bits."""
@@ -32,8 +44,9 @@ def encode(value: "list[Primitive]") -> bytes:
     return packed
 
 
-def decode(data: bytes, what: str) -> "Fields":
-    """Read one canonical array and nothing else from `data`, whose size the caller has already bounded.
+def decode(data: bytes, what: str, longest: int = MAX_ITEMS) -> "Fields":
+    """Read one canonical array and nothing else from `data`, whose size the caller has already bounded. No array in
+    it may be longer than `longest`.
 
     Raises `Malformed` naming `what` when it is not MessagePack, not an array, or not canonical.
     """
@@ -43,8 +56,8 @@ def decode(data: bytes, what: str) -> "Fields":
             data,
             raw=False,
             strict_map_key=True,
-            max_array_len=min(size, MAX_ITEMS),
-            max_map_len=min(size, MAX_ITEMS),
+            max_array_len=min(size, longest),
+            max_map_len=0,
             max_str_len=size,
             max_bin_len=size,
             max_ext_len=0,
@@ -60,6 +73,36 @@ def decode(data: bytes, what: str) -> "Fields":
     if again != data:
         raise Malformed(what, Reason.NOT_CANONICAL)
     return Fields(value, what)
+
+
+def decode_rows(data: bytes, what: str, width: int) -> "Iterator[Fields]":
+    """Read canonical arrays, one after the other until the end of `data`, none with more than `width` elements.
+
+    For bodies with very many elements: no header can promise more than one row. Raises `Malformed` as it goes.
+    """
+    rows = msgpack.Unpacker(
+        raw=False,
+        strict_map_key=True,
+        max_buffer_size=len(data),
+        max_array_len=width,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    rows.feed(data)
+    read = 0
+    while read < len(data):
+        try:
+            value = rows.unpack()
+            again = msgpack.packb(value, use_bin_type=True)
+        except (ValueError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
+            raise Malformed(f"{what}: not MessagePack within limits ({type(error).__name__})") from None
+        if not isinstance(value, list):
+            raise Malformed(f"{what}: a row is not an array")
+        end = rows.tell()
+        if again != data[read:end]:
+            raise Malformed(what, Reason.NOT_CANONICAL)
+        read = end
+        yield Fields(value, what)
 
 
 class Fields:
@@ -122,7 +165,7 @@ class Fields:
         value = self._next(name)
         if type(value) is not str or not smallest <= len(value.encode()) <= largest:
             raise Malformed(f"{self._what}.{name}: not text of {smallest}..{largest} bytes")
-        if not value.isprintable():
+        if _INVISIBLE.search(value):
             raise Malformed(f"{self._what}.{name}: not printable")
         return value
 
@@ -171,7 +214,7 @@ class Fields:
             raise Malformed(f"{self._what}.{name}: not an array of at most {most}")
         out: list[str] = []
         for item in value:
-            if type(item) is not str or not 0 < len(item.encode()) <= largest or not item.isprintable():
+            if type(item) is not str or not 0 < len(item.encode()) <= largest or _INVISIBLE.search(item):
                 raise Malformed(f"{self._what}.{name}: an element is not text of 1..{largest} bytes")
             out.append(item)
         return tuple(out)

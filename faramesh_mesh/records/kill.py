@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
 from faramesh_mesh.records.halt import MAX_REASON
-from faramesh_mesh.records.selector import MAX_TEXT, Selector, parse
+from faramesh_mesh.records.selector import Selector, parse
 
-MAX_TOOLS = 8
+# With all fields at their largest a kill is 1 003 bytes, so that whatever an operator types in an emergency fits the
+# 1 KiB of a kill. What needs a longer selector or more tools is signed as two kills.
+MAX_KILL_SELECTOR = 256
+MAX_TOOLS = 4
+MAX_TOOL = 56
 MAX_SEEN_OF_KILL = 16
-"""Entries of a kill's `seen`: with all fields at their largest a kill still fits 1 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,8 @@ def read_kill(fields: Fields) -> Kill:
     """Read a kill payload. Raises `Malformed`."""
     return Kill(
         read_head(fields, MAX_SEEN_OF_KILL),
-        parse(fields.text("selector", MAX_TEXT, smallest=1)),
-        ascending(fields.texts("tools", 64, MAX_TOOLS), "tools", str),
+        parse(fields.text("selector", MAX_KILL_SELECTOR, smallest=1)),
+        ascending(fields.texts("tools", MAX_TOOL, MAX_TOOLS), "tools", str),
         fields.text("reason", MAX_REASON, smallest=1),
         fields.uint("review_by"),
         read_extra(fields),

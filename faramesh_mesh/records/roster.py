@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from faramesh_mesh.records.codec import Fields, Primitive, ascending, decode, encode
+from faramesh_mesh.records.codec import Fields, ascending, decode_rows, encode
 from faramesh_mesh.records.labels import MAX_AGENT, read_name
 from faramesh_mesh.records.rejection import Malformed, Rejected
 
@@ -21,25 +21,24 @@ Roster = tuple[Entry, ...]
 
 
 def encode_roster(roster: Roster) -> bytes:
-    """The body of a roster. The entries must be in ascending order of their agents."""
-    entries: list[Primitive] = [[entry.agent, entry.region, entry.group] for entry in roster]
-    return encode([entries])
+    """The body of a roster: its entries one after the other, in ascending order of their agents."""
+    return b"".join(encode([entry.agent, entry.region, entry.group]) for entry in roster)
 
 
 def decode_roster(body: bytes) -> Roster | Rejected:
     """Read the body of a roster."""
     try:
-        fields = decode(body, "roster")
-        roster = ascending(fields.items("agents", len(body), _entry), "agents", lambda entry: entry.agent)
-        fields.end()
+        roster = tuple(_entry(fields) for fields in decode_rows(body, "roster", 3))
+        return ascending(roster, "roster", lambda entry: entry.agent)
     except Malformed as error:
         return error.rejected()
-    return roster
 
 
 def _entry(fields: Fields) -> Entry:
-    return Entry(
+    entry = Entry(
         read_name(fields, "agent"),
         fields.text("region", MAX_AGENT, smallest=1),
         fields.text("group", MAX_AGENT),
     )
+    fields.end()
+    return entry

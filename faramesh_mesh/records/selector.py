@@ -13,7 +13,7 @@ from enum import Enum, unique
 from faramesh_mesh.records.rejection import Malformed
 
 MAX_TEXT = 512
-"""Bytes. A kill must stay under 1 KiB with its selector, its reason and its tools."""
+"""Bytes of a selector in a plan; a kill's and a key's scope are shorter."""
 MAX_TERMS = 16
 MAX_VALUES = 32
 INSTANCE = "instance"
@@ -22,9 +22,9 @@ _KEY = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}"
 _VALUE = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}"
 LABEL_KEY = re.compile(_KEY)
 LABEL_VALUE = re.compile(_VALUE)
-_SET = re.compile(rf"\s*({_KEY})\s+(in|notin)\s*\(\s*({_VALUE}(?:\s*,\s*{_VALUE})*)\s*\)\s*")
-_COMPARE = re.compile(rf"\s*({_KEY})\s*(=|!=)\s*({_VALUE})\s*")
-_PRESENCE = re.compile(rf"\s*(!?)\s*({_KEY})\s*")
+_SET = re.compile(rf" *({_KEY}) +(in|notin) *\( *({_VALUE}(?: *, *{_VALUE})*) *\) *")
+_COMPARE = re.compile(rf" *({_KEY}) *(=|!=) *({_VALUE}) *")
+_PRESENCE = re.compile(rf" *(!?) *({_KEY}) *")
 
 
 @unique
@@ -95,11 +95,11 @@ EVERY = Selector("*", ())
 
 def parse(text: str) -> Selector:
     """Read a selector. Raises `Malformed` saying where it stopped; an empty text is an error, not everything."""
-    if len(text.encode()) > MAX_TEXT:
+    if len(text.encode(errors="surrogatepass")) > MAX_TEXT:
         raise Malformed(f"selector: longer than {MAX_TEXT} bytes")
-    if text.strip() == "*":
+    if text.strip(" ") == "*":
         return Selector(text, ())
-    if not text.strip():
+    if not text.strip(" "):
         raise Malformed("selector: empty (write * for every agent)")
     terms: list[Term] = []
     at = 0
@@ -129,5 +129,5 @@ def _term(text: str, at: int) -> tuple[Term, int]:
         absent, key = found.groups()
         return Term(key, Test.ABSENT if absent else Test.PRESENT), found.end()
     raise Malformed(
-        f"selector: expected k=v, k!=v, k in (a,b), k notin (a), k or !k at character {at + 1} of {text!r}"
+        f"selector: expected k=v, k!=v, k in (a,b), k notin (a), k or !k at character {at + 1}: {text[at : at + 16]!r}"
     )
