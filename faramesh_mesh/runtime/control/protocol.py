@@ -1,0 +1,142 @@
+"""The wire of the control API: `u32 length | canonical MessagePack [tag, fields...]`, requests and answers by turns.
+
+Lengths are checked before anything is read: a client that has not proved itself may send 4 KiB at a time, so garbage
+on the port costs the node next to nothing.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from faramesh_mesh.records.codec import Fields, decode, encode
+from faramesh_mesh.records.policy import MAX_BODY
+from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
+from faramesh_mesh.runtime.control import answers, requests
+from faramesh_mesh.runtime.control.answers import Answer
+from faramesh_mesh.runtime.control.requests import Request
+
+ALPN = "fmesh-control/1"
+DEFAULT_PORT = 7420
+LENGTH = struct.Struct(">I")
+MAX_MESSAGE = MAX_BODY + 262_144
+"""Bytes: a largest body with records around it."""
+MAX_GREETING = 4_096
+"""Bytes of a message of a client that has not proved itself."""
+PAGE = 524_288
+"""Bytes of records, statuses or audit entries after which a page ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnixTarget:
+    """The Unix socket of a node on this machine."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class TcpTarget:
+    """The mesh port of any node."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+Target: TypeAlias = UnixTarget | TcpTarget
+
+
+def parse_target(text: str) -> Target:
+    """Read `unix:///path`, `/path`, `host`, `host:port` or `[v6]:port`. Raises `ValueError` saying what is expected."""
+    if text.startswith("unix://"):
+        text = text.removeprefix("unix://")
+        if not text.startswith("/"):
+            raise ValueError(f"unix://{text}: the path must be absolute, as in unix:///run/mesh/control.sock")
+    if text.startswith("/"):
+        return UnixTarget(text)
+    host, colon, port = text.rpartition(":")
+    if not colon or (text.startswith("[") and text.endswith("]")):
+        host, port = text, str(DEFAULT_PORT)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise ValueError(f"{text!r}: expected host:port or unix:///path")
+    return TcpTarget(host, int(port))
+
+
+def frame(message: Request | Answer) -> bytes:
+    """A message as it goes over the wire, length included."""
+    body = encode([message.TAG, *message.fields()])
+    return LENGTH.pack(len(body)) + body
+
+
+def read_request(body: bytes) -> Request | Rejected:
+    """Read a request without its length, or say why it cannot be read."""
+    return _read(body, _REQUESTS, "request")
+
+
+def read_answer(body: bytes) -> Answer | Rejected:
+    """Read an answer without its length, or say why it cannot be read."""
+    return _read(body, _ANSWERS, "answer")
+
+
+_Message = TypeVar("_Message")
+
+
+def _read(body: bytes, readers: dict[int, Callable[[Fields], _Message]], what: str) -> _Message | Rejected:
+    try:
+        fields = decode(body, what)
+        read = readers.get(fields.uint("tag"))
+        if read is None:
+            return Rejected(Reason.UNKNOWN_MESSAGE, what)
+        message = read(fields)
+        fields.end()
+    except Malformed as error:
+        return error.rejected()
+    return message
+
+
+_REQUESTS: dict[int, Callable[[Fields], Request]] = {
+    message.TAG: message.read
+    for message in (
+        requests.Greeting,
+        requests.Proof,
+        requests.AskInfo,
+        requests.Pull,
+        requests.AskIds,
+        requests.Fetch,
+        requests.AskStatuses,
+        requests.AskBody,
+        requests.Offer,
+        requests.Holds,
+        requests.Decide,
+        requests.AskAudit,
+        requests.AskCounters,
+        requests.AskLinks,
+        requests.Watch,
+    )
+}
+_ANSWERS: dict[int, Callable[[Fields], Answer]] = {
+    message.TAG: message.read
+    for message in (
+        answers.Challenge,
+        answers.Welcome,
+        answers.Failed,
+        answers.NodeInfo,
+        answers.RecordPage,
+        answers.IdPage,
+        answers.StatusPage,
+        answers.BodyAnswer,
+        answers.Outcomes,
+        answers.Held,
+        answers.Decided,
+        answers.AuditPage,
+        answers.Counters,
+        answers.Links,
+        answers.Changes,
+    )
+}
