@@ -1,0 +1,83 @@
+"""A tool call, as far as a policy can see it: the name of a tool and its arguments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeAlias
+
+from faramesh_mesh.records.rejection import Reason, Rejected
+
+ArgValue: TypeAlias = "str | int | float | bool | None | Sequence[ArgValue] | Mapping[str, ArgValue]"
+"""What an argument can be: what JSON can say. A condition on any other type is an evaluation error, so a denial."""
+
+MAX_TOOL = 256
+"""Characters of a tool's name: the longest names in the field, `namespace/tool`, stay under 128."""
+MAX_DEPTH = 16
+"""Lists and mappings inside each other. A policy's paths go 8 deep; what lies deeper no rule can read."""
+MAX_VALUES = 10_000
+"""Values in one call, nested ones counted. A call of 10 000 values takes a few milliseconds to check; a sidecar that
+took more would let one caller hold up the decisions of the others."""
+MAX_CHARACTERS = 1 << 20
+"""Characters of all strings of one call together: the size of the largest body that a sidecar reads."""
+MAX_INTEGER = 1 << 256
+"""Magnitude of an integer argument. Covers on-chain amounts (uint256); larger ones only make comparisons slow."""
+
+NO_ARGS: Mapping[str, ArgValue] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of `tool` with `args`, made by code that the host trusts. `Gate.decide` bears any content: what a policy
+    cannot evaluate is denied. Input from outside goes through `read_call` first."""
+
+    tool: str
+    args: Mapping[str, ArgValue] = NO_ARGS
+
+
+def read_call(tool: object, args: object) -> Call | Rejected:
+    """A call from untrusted input, for example parsed JSON, within the limits above. Never raises."""
+    if not isinstance(tool, str) or not 0 < len(tool) <= MAX_TOOL or not tool.isprintable():
+        return Rejected(Reason.MALFORMED, f"tool: not a printable name of 1..{MAX_TOOL} characters")
+    if not isinstance(args, dict):
+        return Rejected(Reason.MALFORMED, "args: not a mapping")
+    problem = _problem(args)
+    return Call(tool, args) if problem is None else problem
+
+
+def _problem(args: dict[object, object]) -> Rejected | None:
+    """What is wrong with the arguments. Walks with a stack of its own: the depth of the input is not ours."""
+    values = characters = 0
+    stack: list[tuple[object, int]] = [(args, 0)]
+    while stack:
+        value, depth = stack.pop()
+        values += 1
+        if depth > MAX_DEPTH:
+            return Rejected(Reason.OVERSIZED, f"args: nested deeper than {MAX_DEPTH}")
+        match value:
+            case None | bool() | float():
+                pass
+            case int():
+                if not -MAX_INTEGER <= value <= MAX_INTEGER:
+                    return Rejected(Reason.OVERSIZED, "args: an integer past 256 bits")
+            case str():
+                characters += len(value)
+            case list() | tuple():
+                if values + len(stack) + len(value) <= MAX_VALUES:
+                    stack.extend((item, depth + 1) for item in value)
+                else:
+                    values += len(value)
+            case dict():
+                if values + len(stack) + len(value) > MAX_VALUES:
+                    return Rejected(Reason.OVERSIZED, f"args: more than {MAX_VALUES} values")
+                for key, item in value.items():
+                    if not isinstance(key, str):
+                        return Rejected(Reason.MALFORMED, "args: a key is not text")
+                    characters += len(key)
+                    stack.append((item, depth + 1))
+            case _:
+                return Rejected(Reason.MALFORMED, f"args: a value of type {type(value).__name__[:32]}")
+        if values > MAX_VALUES:
+            return Rejected(Reason.OVERSIZED, f"args: more than {MAX_VALUES} values")
+        if characters > MAX_CHARACTERS:
+            return Rejected(Reason.OVERSIZED, f"args: more than {MAX_CHARACTERS} characters")
+    return None
