@@ -1,0 +1,1 @@
+"""`faramesh-mesh demo`: a real mesh on this machine, the whole story, checked step by step."""
