@@ -21,7 +21,8 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One frame for a link, in answer to `Writable`. After it is written the driver hands in `Writable` again."""
+    """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is written
+    the driver hands in `Writable` again."""
 
     link: LinkId
     frame: bytes
