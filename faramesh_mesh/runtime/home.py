@@ -11,13 +11,11 @@
       control.path         where the socket is instead, when the path of the home is too long for one
       lock                 held (flock) by the node that runs here; its pid, for the message to the second one
 
-Every file is replaced whole: temporary file, fsync, rename, fsync of the directory. Nothing is ever half-written.
+Every file is replaced whole (`files.write_atomically`): nothing is ever half-written.
 """
 
 import fcntl
 import os
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +24,13 @@ from pathlib import Path
 
 from faramesh_mesh.records.ids import ID_SIZE, MeshId
 from faramesh_mesh.runtime.config import NodeHomeConfig, format_config, parse_config
+from faramesh_mesh.runtime.files import (
+    own_directory,
+    read_secret,
+    refuse_writable_by_others,
+    sweep,
+    write_atomically,
+)
 
 SEED_SIZE = 32
 MAX_SOCKET_PATH = 100
@@ -42,10 +47,6 @@ class HomeMissingError(HomeError):
 
 class HomeInUseError(HomeError):
     """Another process runs a node in this home."""
-
-
-class TooOpenError(HomeError):
-    """Others than the owner may read or write a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,68 +66,146 @@ class Home:
         return self.path / "link.pem"
 
     def create(self) -> None:
-        """Make the directory with mode 0700 where it is not there. Raises `TooOpenError` where others may write it."""
-        raise NotImplementedError
+        """Make the directory with mode 0700, or close one that is there. Raises `TooOpenError` where it is another user's."""
+        own_directory(self.path)
 
     @property
     def is_joined(self) -> bool:
-        """Whether the home belongs to a mesh."""
-        raise NotImplementedError
+        """Whether the home belongs to a mesh. The pin is written last, so all else is there."""
+        return (self.path / "mesh.pin").exists()
 
     def write_seed(self, seed: bytes) -> None:
         """Keep the seed of the node's key (32 bytes)."""
-        raise NotImplementedError
+        self._write_hex("node.key", seed)
 
     def read_seed(self) -> bytes:
-        """The seed of the node's key. Raises `HomeMissingError`, `TooOpenError`."""
-        raise NotImplementedError
+        """The seed of the node's key. Raises `HomeMissingError`, `HomeError`, `TooOpenError`."""
+        return self._hex("node.key", SEED_SIZE, self._secret("node.key"))
 
     def write_enrol_seed(self, seed: bytes) -> None:
-        """Keep the seed of an enrol key."""
-        raise NotImplementedError
+        """Keep the seed of an enrol key (32 bytes)."""
+        self._write_hex("enrol.key", seed)
 
     def read_enrol_seed(self) -> bytes | None:
-        """The seed of the enrol key, None on a node without that duty. Raises `TooOpenError`."""
-        raise NotImplementedError
+        """The seed of the enrol key, None on a node without that duty. Raises `HomeError`, `TooOpenError`."""
+        try:
+            data = self._secret("enrol.key")
+        except HomeMissingError:
+            return None
+        return self._hex("enrol.key", SEED_SIZE, data)
 
     def write_pin(self, mesh: MeshId) -> None:
-        """Pin the mesh that this home belongs to."""
-        raise NotImplementedError
+        """Pin the mesh that this home belongs to: the last step of joining."""
+        write_atomically(self.path / "mesh.pin", mesh.hex().encode() + b"\n", 0o644)
 
     def read_pin(self) -> MeshId:
-        """The mesh that this home belongs to. Raises `HomeMissingError`."""
-        raise NotImplementedError
+        """The mesh that this home belongs to. Raises `HomeMissingError`, `HomeError`."""
+        return MeshId(self._hex("mesh.pin", ID_SIZE, self._public("mesh.pin")))
 
     def write_link(self, pem: bytes) -> None:
         """Keep the TLS key and certificate (`certificates.link_pem`)."""
-        raise NotImplementedError
+        write_atomically(self.link, pem)
 
     def read_link(self) -> bytes:
         """The PEM of the TLS key and certificate. Raises `HomeMissingError`, `TooOpenError`."""
-        raise NotImplementedError
+        return self._secret("link.pem")
 
     def write_config(self, config: NodeHomeConfig) -> None:
-        """Keep the settings."""
-        raise NotImplementedError
+        """Keep the settings. Raises `ConfigError` for settings that could not be read back."""
+        text = format_config(config)
+        parse_config(text)
+        write_atomically(self.path / "config.toml", text.encode(), 0o644)
 
     def read_config(self) -> NodeHomeConfig:
         """The settings. Raises `HomeMissingError`, `ConfigError`."""
-        raise NotImplementedError
+        return parse_config(self._public("config.toml").decode(errors="replace"))
 
     def place_control_socket(self) -> Path:
-        """For the node: where to bind its control socket. Removes one that a dead node left behind."""
-        raise NotImplementedError
+        """For the node, which holds the lock: where to bind its control socket. Removes one that a dead node left."""
+        direct, pointer = self.path / "control.sock", self.path / "control.path"
+        if len(os.fsencode(direct.absolute())) <= MAX_SOCKET_PATH:
+            pointer.unlink(missing_ok=True)
+            place = direct
+        else:
+            room = _runtime_directory()
+            own_directory(room)
+            place = room / f"{sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]}.sock"
+            write_atomically(pointer, os.fsencode(place), 0o644)
+        place.unlink(missing_ok=True)
+        return place
 
     def find_control_socket(self) -> Path:
-        """For a client: where the control socket of the node in this home is, whether or not it runs."""
-        raise NotImplementedError
+        """For a client: where the control socket of the node in this home is, whether or not the node runs."""
+        try:
+            return Path(os.fsdecode((self.path / "control.path").read_bytes()))
+        except FileNotFoundError:
+            return self.path / "control.sock"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the home for one node. Raises `HomeInUseError`. The system lets go when the process dies."""
-        raise NotImplementedError
+        """Hold the home for one node. Raises `HomeInUseError`, `HomeMissingError`, `TooOpenError`.
+
+        The system lets go when the process dies, however it dies; the file itself means nothing and stays.
+        """
+        try:
+            refuse_writable_by_others(self.path)
+            handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise self._missing("") from None
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise HomeInUseError(
+                    f"a node runs in {self.path} already (process {pid}): stop it, or give this one another --home"
+                ) from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            sweep(self.path)
+            yield
+        finally:
+            os.close(handle)
+
+    def _write_hex(self, name: str, data: bytes) -> None:
+        if len(data) != SEED_SIZE:
+            raise ValueError(f"{name}: a seed has {SEED_SIZE} bytes, not {len(data)}")
+        write_atomically(self.path / name, data.hex().encode() + b"\n")
+
+    def _secret(self, name: str) -> bytes:
+        try:
+            return read_secret(self.path / name)
+        except FileNotFoundError:
+            raise self._missing(name) from None
+
+    def _public(self, name: str) -> bytes:
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise self._missing(name) from None
+
+    def _hex(self, name: str, size: int, text: bytes) -> bytes:
+        try:
+            data = bytes.fromhex(text.decode("ascii"))
+        except ValueError:
+            data = b""
+        if len(data) != size:
+            raise HomeError(
+                f"{self.path / name} does not hold {2 * size} hex digits: restore it from a backup, or join again "
+                f"with a new token in another --home"
+            )
+        return data
+
+    def _missing(self, name: str) -> HomeMissingError:
+        return HomeMissingError(
+            f"{self.path / name} is not there: this home belongs to no mesh yet. Run: faramesh-mesh node join TOKEN"
+        )
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file whole and durably: after a crash it holds the old bytes or the new ones, never a mixture."""
-    raise NotImplementedError
+def _runtime_directory() -> Path:
+    """A short directory of this user's own, gone after a reboot: `XDG_RUNTIME_DIR` where there is one, else beside the
+    temporary files."""
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    if base and len(os.fsencode(base)) <= 40:
+        return Path(base) / "faramesh-mesh"
+    return Path("/tmp") / f"faramesh-mesh-{os.geteuid()}"  # noqa: S108 - made 0700 and checked to be ours
