@@ -19,7 +19,6 @@ class Cause(StrEnum):
     NO_POLICY = "no policy yet"
     ABORTED = "its rollout was aborted and denies"
     VOIDED = "the policy it ran lost its grant"
-    ROOT_FORK = "two roots of one version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,9 @@ class Permitted:
 
     versions: tuple[Version, ...]
     tool_kills: tuple[ToolKill, ...]
+    voided: tuple[RecordId, ...] = ()
+    """Rollouts that reached the agent before a revocation or an equivocation voided them. A host that runs one of these
+    denies (`Cause.VOIDED`) until a version of a later epoch is authorised: never a silent fallback."""
 
 
 Authority: TypeAlias = Denied | Permitted

@@ -56,6 +56,11 @@ class RecordSet:
     def __len__(self) -> int:
         return len(self._order)
 
+    @property
+    def version(self) -> int:
+        """Grows with every record that is added: what was derived from the set at one version holds at that version."""
+        return len(self._log)
+
     def __contains__(self, record_id: RecordId) -> bool:
         return record_id in self._order
 

@@ -19,11 +19,20 @@ from faramesh_mesh.trust.keys import Verify
 
 
 @dataclass(frozen=True, slots=True)
+class Rival:
+    """Proof that the root keys signed two different documents of one version: both envelopes."""
+
+    version: int
+    held: bytes
+    other: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class RootChain:
     """A verified chain of roots, oldest first; never empty. `envelopes` are their bytes as received.
 
     `rival` is set once two valid documents of one version were met: then trust itself has split, and grants count only
-    under the versions before. It holds both envelopes, as the proof.
+    under the versions before (`trusted`).
     """
 
     mesh: MeshId
@@ -31,12 +40,17 @@ class RootChain:
     envelopes: tuple[bytes, ...]
     ids: tuple[RecordId, ...]
     table: dict[KeyId, tuple[int, RoleKey]]
-    rival: tuple[bytes, bytes] | None = None
+    rival: Rival | None = None
 
     @property
     def current(self) -> Root:
         """The newest version."""
         return self.roots[-1]
+
+    @property
+    def trusted(self) -> Root:
+        """The newest version that grants count under: the last one before a fork."""
+        return self.current if self.rival is None else self.roots[self.rival.version - 2]
 
     @property
     def version(self) -> int:
@@ -84,7 +98,12 @@ class RootChain:
             if have < need:
                 return Rejected(Reason.ROOT_THRESHOLD, f"{have} of {need} keys {what}")
         if root.version <= self.version:
-            return replace(self, rival=self.rival or (self.envelopes[root.version - 1], data))
+            earlier = self.rival is not None and self.rival.version <= root.version
+            return (
+                self
+                if earlier
+                else replace(self, rival=Rival(root.version, self.envelopes[root.version - 1], data))
+            )
         return RootChain(
             self.mesh,
             (*self.roots, root),

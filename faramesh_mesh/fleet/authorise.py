@@ -1,0 +1,133 @@
+"""The one function that decides what an agent is authorised to do: pure in (records held, agent, time).
+
+    1. a live kill covers the agent                      -> denied, with the kills' ids and reasons
+    2. not enrolled, revoked, or enrolled twice          -> denied
+    3. its rollouts, newest epoch first                  -> the versions it may run, best first; denied if none
+
+Two nodes that hold the same records and bodies agree, whatever order they came in.
+"""
+
+from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Permitted, ToolKill, Version
+from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
+from faramesh_mesh.fleet.kills import Kills, LiveKill
+from faramesh_mesh.fleet.rollouts import Halt, Plan, Rollouts
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rollout import OnAbort
+from faramesh_mesh.state.record_set import RecordSet
+
+
+class Authoriser:
+    """`authorise` over one set of views. `void_free` are the rollouts as if no key had been cut."""
+
+    __slots__ = ("_enrolments", "_kills", "_records", "_rollouts", "_void_free")
+
+    def __init__(
+        self,
+        records: RecordSet,
+        enrolments: Enrolments,
+        kills: Kills,
+        rollouts: Rollouts,
+        void_free: Rollouts,
+    ) -> None:
+        self._records = records
+        self._enrolments = enrolments
+        self._kills = kills
+        self._rollouts = rollouts
+        self._void_free = void_free
+
+    def authorise(self, agent: str, wall: int) -> Authority:
+        """What the records let an agent do at wall time `wall` (milliseconds since 1970; only pins depend on it)."""
+        live = self._kills.live(agent)
+        denials = [
+            self._denial(Cause.KILLED, each.record, each.kill.reason) for each in live if not each.kill.tools
+        ]
+        denials += [Denial(Cause.KEY_OVERFLOW, None, "", key.name) for key in self._kills.floods(agent)]
+        enrolled = self._enrolments.live(agent)
+        if not isinstance(enrolled, Enrolled):
+            denials.append(Denial(enrolled))
+            return Denied(tuple(denials))
+        if denials:
+            return Denied(tuple(denials))
+        versions = self._versions(enrolled, wall)
+        if isinstance(versions, Denial):
+            return Denied((versions,))
+        if not versions:
+            return Denied((Denial(Cause.NO_POLICY),))
+        return Permitted(versions, self._tool_kills(live), self._voided(enrolled, wall))
+
+    def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
+        """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.
+
+        The walk ends at a rollout that is complete, and at a restore, below which lies what it was killed for.
+        """
+        versions: list[Version] = []
+        for plan in self._rollouts.of_line(agent.enrolment.line):
+            progress = self._rollouts.progress(plan, agent.coverage)
+            if (
+                not progress.granted
+                or self._rollouts.expired(plan, wall)
+                or not self._rollouts.in_cohort(plan, agent, progress.stage)
+            ):
+                continue
+            halt = self._rollouts.halt(plan, agent, wall)
+            if halt is not None and halt.is_final:
+                on_abort = plan.rollout.on_abort
+                if on_abort is OnAbort.DENY and not any(version.adopt for version in versions):
+                    return self._stopped(plan, halt)
+                if on_abort is OnAbort.HOLD:
+                    versions.append(self._version(plan, progress.stage, adopt=False))
+                continue
+            versions.append(self._version(plan, progress.stage, adopt=halt is None))
+            if plan.record.kind is Kind.RESTORE or (halt is None and progress.stage >= plan.final):
+                break
+        return tuple(versions)
+
+    def _version(self, plan: Plan, stage: int, *, adopt: bool) -> Version:
+        policy = self._rollouts.policy(plan)
+        assert policy is not None  # noqa: S101 - a plan whose policy is not held is not granted
+        return Version(
+            policy=plan.rollout.policy,
+            number=policy.version,
+            digest=policy.digest,
+            size=policy.size,
+            media_type=policy.media_type,
+            message=policy.message,
+            rollout=plan.record.id,
+            epoch=self._rollouts.epoch(plan.record) or 0,
+            stage=stage,
+            trial=plan.rollout.trial,
+            adopt=adopt,
+        )
+
+    def _tool_kills(self, live: tuple[LiveKill, ...]) -> tuple[ToolKill, ...]:
+        return tuple(
+            ToolKill(each.record.id, each.kill.tools, each.kill.reason, self._signer(each.record))
+            for each in live
+            if each.kill.tools
+        )
+
+    def _voided(self, agent: Enrolled, wall: int) -> tuple[RecordId, ...]:
+        """Rollouts that reach the agent if no key had been cut, and do not as it is."""
+        found = []
+        for plan in self._void_free.of_line(agent.enrolment.line):
+            before = self._void_free.progress(plan, agent.coverage)
+            if not before.granted or not self._void_free.in_cohort(plan, agent, before.stage):
+                continue
+            now = self._rollouts.progress(plan, agent.coverage)
+            if not now.granted or not self._rollouts.in_cohort(plan, agent, now.stage):
+                found.append(plan.record.id)
+            elif before.stage >= plan.final and not self._void_free.expired(plan, wall):
+                break
+        return tuple(found)
+
+    def _stopped(self, plan: Plan, halt: Halt) -> Denial:
+        return self._denial(Cause.ABORTED, plan.record, halt.value)
+
+    def _denial(self, cause: Cause, record: Record, text: str) -> Denial:
+        return Denial(cause, record.id, text, self._signer(record))
+
+    def _signer(self, record: Record) -> str:
+        key = self._records.chain.key(record.key)
+        return "" if key is None else key.name

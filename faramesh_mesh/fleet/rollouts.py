@@ -1,0 +1,309 @@
+"""Rollouts as the records make them: how far each is open, whether it is stopped, and whom it has reached.
+
+State joins as (highest open stage, aborted) by (max, or). Everything is asked for one agent's coverage, because
+thresholds count only keys whose scope covers the agent.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+
+from faramesh_mesh.fleet.cohorts import order
+from faramesh_mesh.fleet.enrolments import Enrolled
+from faramesh_mesh.fleet.index import Index
+from faramesh_mesh.fleet.validity import Coverage, Validity
+from faramesh_mesh.records.halt import Release
+from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.policy import Policy
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.rollout import Rollout
+from faramesh_mesh.records.roster import decode_roster
+from faramesh_mesh.records.vote import Vote
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import RecordSet
+
+
+@unique
+class Halt(StrEnum):
+    """Why no agent may newly adopt a rollout's policy, or none may have it."""
+
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"
+    HELD = "held"
+    CONFLICT = "in conflict with another rollout of the line"
+    STALE = "planned before another rollout of the line completed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the rollout is over, rather than frozen."""
+        return self in (Halt.ABORTED, Halt.SUPERSEDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A rollout or restore with its record."""
+
+    record: Record
+    rollout: Rollout
+
+    @property
+    def role(self) -> Role:
+        """The role whose keys plan it and open its stages by hand."""
+        return Role.RESTORE if self.record.kind is Kind.RESTORE else Role.ROLLOUT
+
+    @property
+    def final(self) -> int:
+        """The stage whose opening completes it: one past the last where the plan bakes."""
+        return len(self.rollout.stages) + (1 if self.rollout.bake else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a plan is, for all agents that the same keys cover. `halt` and `rivals` say what stops it: `rivals` only
+    for agents that the other plan is about as well."""
+
+    granted: bool
+    stage: int
+    halt: Halt | None
+    holds: tuple[Record, ...]
+    rivals: tuple[tuple[Plan, Halt], ...]
+
+
+class Rollouts:
+    """The rollouts of a fleet."""
+
+    __slots__ = ("_bodies", "_epochs", "_index", "_lines", "_progress", "_ranks", "_records", "_validity")
+
+    def __init__(self, records: RecordSet, index: Index, validity: Validity, bodies: Bodies) -> None:
+        self._records = records
+        self._index = index
+        self._validity = validity
+        self._bodies = bodies
+        self._epochs: dict[RecordId, int] = {}
+        self._ranks: dict[RecordId, dict[str, int]] = {}
+        self._progress: dict[tuple[RecordId, Coverage], tuple[tuple[int, int, int], Progress]] = {}
+        self._lines: dict[str, tuple[int, tuple[Plan, ...]]] = {}
+
+    def of_line(self, line: str) -> tuple[Plan, ...]:
+        """The plans of a line whose past is held, newest epoch first. Order: epoch, then id."""
+        known = self._lines.get(line)
+        if known is not None and known[0] == self._records.version:
+            return known[1]
+        plans = [
+            (-epoch, record.id, Plan(record, record.payload))
+            for record in self._index.rollouts.get(line, ())
+            if isinstance(record.payload, Rollout) and (epoch := self.epoch(record)) is not None
+        ]
+        ordered = tuple(plan for _, _, plan in sorted(plans, key=lambda each: each[:2]))
+        self._lines[line] = self._records.version, ordered
+        return ordered
+
+    def epoch(self, record: Record) -> int | None:
+        """1 + the highest epoch in the rollout's past on its line; None while that past is not held."""
+        known = self._epochs.get(record.id)
+        if known is not None:
+            return known
+        if not isinstance(record.payload, Rollout) or not self._records.holds_past(record):
+            return None
+        earlier = [
+            self.epoch(other) or 0
+            for other in self._index.rollouts.get(record.payload.line, ())
+            if other.id != record.id and self._records.has_seen(record, other)
+        ]
+        epoch = self._epochs[record.id] = 1 + max(earlier, default=0)
+        return epoch
+
+    def policy(self, plan: Plan) -> Policy | None:
+        """The policy that a plan brings, if its record is held and of the same line."""
+        record = self._records.get(plan.rollout.policy)
+        if record is None or not isinstance(record.payload, Policy):
+            return None
+        return record.payload if record.payload.line == plan.rollout.line else None
+
+    def granted(self, plan: Plan, coverage: Coverage) -> bool:
+        """Whether the plan and its policy are signed by enough keys and count."""
+        policy = self._records.get(plan.rollout.policy)
+        return (
+            policy is not None
+            and self.policy(plan) is not None
+            and self._validity.grants(plan.record)
+            and self._validity.backed(plan.record, plan.role, coverage)
+            and self._validity.grants(policy)
+            and self._validity.backed(policy, Role.POLICY, coverage)
+        )
+
+    def open_stage(self, plan: Plan, coverage: Coverage, seen_by: Record | None = None) -> int:
+        """The highest stage k such that a quorum voted for each of 1..k; 0 when none is open.
+
+        `seen_by` counts only the votes that the signer of that record had seen.
+        """
+        role, quorum = self._quorum(plan)
+        voters: dict[int, set[KeyId]] = {}
+        for record in self._index.votes.get(plan.record.id, ()):
+            seen = seen_by is None or self._records.has_seen(seen_by, record)
+            if seen and isinstance(record.payload, Vote) and self._validity.grants(record):
+                voters.setdefault(record.payload.stage, set()).add(record.key)
+        stage = 0
+        while stage < plan.final:
+            if self._validity.count(voters.get(stage + 1, set()), role, coverage) < quorum:
+                break
+            stage += 1
+        return stage
+
+    def _quorum(self, plan: Plan) -> tuple[Role, int]:
+        """Whose votes open stages and how many: controllers where root names them, else the plan's own role."""
+        root = self._records.chain.trusted
+        controlled = any(Role.CONTROLLER in key.roles and key.cut is None for key in root.keys)
+        role = Role.CONTROLLER if controlled else plan.role
+        return role, root.threshold(role)
+
+    def complete(self, plan: Plan, coverage: Coverage, seen_by: Record | None = None) -> bool:
+        """Whether its last stage is open."""
+        return self.open_stage(plan, coverage, seen_by) >= plan.final
+
+    def aborted(self, plan: Plan, coverage: Coverage) -> bool:
+        """Whether one operator's key, or more than a third of the controllers, ended it. For ever."""
+        signers = {
+            record.key
+            for record in self._index.aborts.get(plan.record.id, ())
+            if self._validity.restricts(record)
+        }
+        if any(
+            self._validity.may(key, role, coverage)
+            for key in signers
+            for role in (Role.ROLLOUT, Role.RESTORE)
+        ):
+            return True
+        # A quorum is 2f + 1; f + 1 controllers hold at least one honest one.
+        fault_bound = (self._records.chain.current.threshold(Role.CONTROLLER) + 1) // 2
+        return self._validity.count(signers, Role.CONTROLLER, coverage) >= fault_bound
+
+    def superseded(self, plan: Plan, coverage: Coverage) -> bool:
+        """Whether a later plan replaced it before it completed. Later votes do not bring it back."""
+        return any(
+            isinstance(record.payload, Rollout)
+            and self._records.has_seen(record, plan.record)
+            and self.granted(Plan(record, record.payload), coverage)
+            and not self.complete(plan, coverage, seen_by=record)
+            for record in self._index.successors.get(plan.record.id, ())
+        )
+
+    def holds(self, plan: Plan, coverage: Coverage) -> tuple[Record, ...]:
+        """The holds that stand: those that no release names. A hold that a release had not seen stays."""
+        released = {
+            hold
+            for record in self._index.releases.get(plan.record.id, ())
+            if isinstance(record.payload, Release)
+            and self._validity.grants(record)
+            and self._validity.backed(record, plan.role, coverage)
+            for hold in record.payload.holds
+        }
+        roles = (Role.ROLLOUT, Role.RESTORE, Role.CONTROLLER)
+        return tuple(
+            record
+            for record in sorted(self._index.holds.get(plan.record.id, ()), key=lambda hold: hold.id)
+            if record.id not in released
+            and self._validity.restricts(record)
+            and any(self._validity.may(record.key, role, coverage) for role in roles)
+        )
+
+    def progress(self, plan: Plan, coverage: Coverage) -> Progress:
+        """How far a plan is for agents of this coverage. Remembered until a record is added."""
+        key = plan.record.id, coverage
+        known = self._progress.get(key)
+        if known is not None and known[0] == self._stamp():
+            return known[1]
+        progress = self._judge(plan, coverage)
+        self._progress[key] = self._stamp(), progress
+        return progress
+
+    def _stamp(self) -> tuple[int, int, int]:
+        return self._records.version, self._records.chain.version, len(self._bodies)
+
+    def _judge(self, plan: Plan, coverage: Coverage) -> Progress:
+        if not self.granted(plan, coverage):
+            return Progress(False, 0, None, (), ())
+        stage = self.open_stage(plan, coverage)
+        holds = self.holds(plan, coverage)
+        halt = None
+        if self.aborted(plan, coverage):
+            halt = Halt.ABORTED
+        elif self.superseded(plan, coverage):
+            halt = Halt.SUPERSEDED
+        elif holds or self._validity.overflowing(plan.role, coverage):
+            halt = Halt.HELD
+        return Progress(True, stage, halt, holds, self._rivals(plan, coverage, complete=stage >= plan.final))
+
+    def _rivals(self, plan: Plan, coverage: Coverage, *, complete: bool) -> tuple[tuple[Plan, Halt], ...]:
+        """The plans of the line that freeze this one for the agents that both are about.
+
+        Concurrent plans freeze each other, so nothing flaps and a person decides. A plan whose signer saw another one
+        under way and did not supersede it is frozen alone, for ever: its past lacks that one's completion. So is one
+        that is concurrent with a plan that has completed; it freezes nothing itself.
+        """
+        found = []
+        for other in self.of_line(plan.rollout.line):
+            if other.record.id == plan.record.id or self._records.has_seen(other.record, plan.record):
+                continue
+            if not self.granted(other, coverage) or self.complete(other, coverage, seen_by=plan.record):
+                continue
+            if self.aborted(other, coverage) or self.superseded(other, coverage):
+                continue
+            if self._records.has_seen(plan.record, other.record):
+                found.append((other, Halt.STALE))
+                continue
+            other_complete = self.complete(other, coverage)
+            if complete and not other_complete:
+                continue
+            found.append((other, Halt.STALE if other_complete and not complete else Halt.CONFLICT))
+        return tuple(found)
+
+    def halt(self, plan: Plan, agent: Enrolled, wall: int) -> Halt | None:
+        """What stops a plan for an agent, if anything does."""
+        progress = self.progress(plan, agent.coverage)
+        if progress.halt is not None:
+            return progress.halt
+        for other, halt in progress.rivals:
+            if not self.expired(other, wall) and self.reaches(other, agent.enrolment.agent):
+                return halt
+        return None
+
+    @staticmethod
+    def expired(plan: Plan, wall: int) -> bool:
+        """Whether a pin has run out."""
+        return plan.rollout.is_pin and wall >= plan.rollout.until
+
+    def ranks(self, plan: Plan) -> dict[str, int] | None:
+        """The place of each agent of the roster in the cohort order; None while the roster is not held or is not what
+        the plan says it is."""
+        known = self._ranks.get(plan.record.id)
+        if known is not None:
+            return known
+        body = self._bodies.get(plan.rollout.roster)
+        roster = None if body is None else decode_roster(body)
+        if roster is None or isinstance(roster, Rejected) or len(roster) != plan.rollout.count:
+            return None
+        ordered = order(roster, plan.rollout.salt, plan.rollout.waves)
+        ranks = self._ranks[plan.record.id] = {agent: rank for rank, agent in enumerate(ordered)}
+        return ranks
+
+    def reaches(self, plan: Plan, agent: str) -> bool:
+        """Whether the agent is on the roster."""
+        ranks = self.ranks(plan)
+        return ranks is not None and agent in ranks
+
+    def in_cohort(self, plan: Plan, agent: Enrolled, stage: int) -> bool:
+        """Whether the agent has the policy once `stage` is open. An agent that joined after the roster was drawn comes
+        in when the rollout is complete, if the plan's selector selects it; a pin and a restore are for their rosters."""
+        if stage == 0:
+            return False
+        ranks = self.ranks(plan)
+        if ranks is None:
+            return False
+        rank = ranks.get(agent.enrolment.agent)
+        if rank is not None:
+            return rank < plan.rollout.stages[min(stage, len(plan.rollout.stages)) - 1]
+        joins_late = plan.record.kind is Kind.ROLLOUT and not plan.rollout.is_pin and stage >= plan.final
+        return joins_late and plan.rollout.selector.matches(agent.labels)
