@@ -21,6 +21,13 @@ class Aim(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What the person at the keyboard asked of all benchmarks. `quick` is a smoke run: its figures are no evidence."""
+
+    quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One measured number. `note` says under what circumstances."""
 
