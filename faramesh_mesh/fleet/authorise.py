@@ -11,6 +11,7 @@ from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Perm
 from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
 from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Rollouts
+from faramesh_mesh.fleet.validity import Validity
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
@@ -21,7 +22,7 @@ from faramesh_mesh.state.record_set import RecordSet
 class Authoriser:
     """`authorise` over one set of views. `void_free` are the rollouts as if no key had been cut."""
 
-    __slots__ = ("_enrolments", "_kills", "_records", "_rollouts", "_void_free")
+    __slots__ = ("_enrolments", "_kills", "_records", "_rollouts", "_validity", "_void_free")
 
     def __init__(
         self,
@@ -29,12 +30,14 @@ class Authoriser:
         enrolments: Enrolments,
         kills: Kills,
         rollouts: Rollouts,
+        validity: Validity,
         void_free: Rollouts,
     ) -> None:
         self._records = records
         self._enrolments = enrolments
         self._kills = kills
         self._rollouts = rollouts
+        self._validity = validity
         self._void_free = void_free
 
     def authorise(self, agent: str, wall: int) -> Authority:
@@ -110,6 +113,8 @@ class Authoriser:
 
     def _voided(self, agent: Enrolled, wall: int) -> tuple[RecordId, ...]:
         """Rollouts that reach the agent if no key had been cut, and do not as it is."""
+        if not self._validity.has_voids:
+            return ()
         found = []
         for plan in self._void_free.of_line(agent.enrolment.line):
             before = self._void_free.progress(plan, agent.coverage)

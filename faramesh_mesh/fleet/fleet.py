@@ -84,7 +84,9 @@ class Fleet:
         self._rollouts = Rollouts(records, self._index, validity, bodies)
         self._kills = Kills(records, self._index, validity, self._enrolments, self._rollouts)
         void_free = Rollouts(records, self._index, Validity(records, self._index, lenient=True), bodies)
-        self._authoriser = Authoriser(records, self._enrolments, self._kills, self._rollouts, void_free)
+        self._authoriser = Authoriser(
+            records, self._enrolments, self._kills, self._rollouts, validity, void_free
+        )
         for record in records.in_order():
             self._index.apply(record)
 

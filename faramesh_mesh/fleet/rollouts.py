@@ -59,6 +59,10 @@ class Plan:
         return len(self.rollout.stages) + (1 if self.rollout.bake else 0)
 
 
+Stamp = tuple[int, int, bool]
+"""What a judgement was made from: the versions of the set and of the chain of roots, and whether that is one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a plan is, for all agents that the same keys cover. `halt` and `rivals` say what stops it: `rivals` only
@@ -83,7 +87,7 @@ class Rollouts:
         self._bodies = bodies
         self._epochs: dict[RecordId, int] = {}
         self._ranks: dict[RecordId, dict[str, int]] = {}
-        self._progress: dict[tuple[RecordId, Coverage], tuple[tuple[int, int, int], Progress]] = {}
+        self._progress: dict[tuple[RecordId, Coverage], tuple[Stamp, Progress]] = {}
         self._lines: dict[str, tuple[int, tuple[Plan, ...]]] = {}
 
     def of_line(self, line: str) -> tuple[Plan, ...]:
@@ -219,8 +223,9 @@ class Rollouts:
         self._progress[key] = self._stamp(), progress
         return progress
 
-    def _stamp(self) -> tuple[int, int, int]:
-        return self._records.version, self._records.chain.version, len(self._bodies)
+    def _stamp(self) -> Stamp:
+        chain = self._records.chain
+        return self._records.version, chain.version, chain.rival is None
 
     def _judge(self, plan: Plan, coverage: Coverage) -> Progress:
         if not self.granted(plan, coverage):

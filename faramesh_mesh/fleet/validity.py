@@ -51,6 +51,14 @@ class Validity:
                 mask |= 1 << index
         return mask
 
+    @property
+    def has_voids(self) -> bool:
+        """Whether any key was cut or forked, so that something may have lost its grant."""
+        keys = self._records.chain.current.keys
+        return bool(self._index.key_revocations) or any(
+            key.cut is not None or self._records.forked_at(key.id) is not None for key in keys
+        )
+
     def restricts(self, record: Record) -> bool:
         """Whether a restriction counts."""
         return record.id in self._records and self._within_cuts(record, unknown=True)

@@ -1,0 +1,130 @@
+"""What a push or a kill would touch, before anybody signs it."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from faramesh_mesh.fleet.cohorts import order
+from faramesh_mesh.fleet.enrolments import Enrolled
+from faramesh_mesh.records.roster import Entry, Roster
+from faramesh_mesh.records.selector import Selector
+
+GROUP = "service"
+"""The label that cohorts are spread over within a region."""
+
+BASIS = 10_000
+"""Shares are given in basis points: 1 % is 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePreview:
+    """One stage: how many agents it reaches in all, of how many, and by region (region, reached, enrolled)."""
+
+    stage: int
+    reached: int
+    total: int
+    regions: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PushPreview:
+    """The blast radius of a plan. `cohort` is the whole roster in cohort order; `refusals` say what makes the plan one
+    that should not be signed, empty when nothing does; `by_absence` are agents selected only because they lack a label."""
+
+    roster: Roster
+    cohort: tuple[str, ...]
+    stages: tuple[StagePreview, ...]
+    refusals: tuple[str, ...]
+    by_absence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KillPreview:
+    """The blast radius of a kill: the agents it would deny, by region (region, hit, enrolled), out of the whole fleet."""
+
+    agents: tuple[str, ...]
+    fleet: int
+    regions: tuple[tuple[str, int, int], ...]
+    by_absence: tuple[str, ...]
+
+    @property
+    def is_most(self) -> bool:
+        """Whether it would stop more than half of the fleet: the CLI then asks for a second person."""
+        return 2 * len(self.agents) > self.fleet
+
+
+def roster_of(agents: Sequence[Enrolled]) -> Roster:
+    """The roster of these agents, as a plan names it."""
+    entries = (
+        Entry(each.enrolment.agent, each.enrolment.region, each.labels.get(GROUP, "")) for each in agents
+    )
+    return tuple(sorted(entries, key=lambda entry: entry.agent))
+
+
+def stages_of_shares(shares: Sequence[int], roster: Roster) -> tuple[int, ...]:
+    """Stage sizes from shares in basis points, rounded up. No stage has fewer agents than there are regions, so that
+    every region has its canary; stages that come out equal are one."""
+    regions = len({entry.region for entry in roster})
+    sizes = [max(-(-share * len(roster) // BASIS), min(regions, len(roster))) for share in shares]
+    return tuple(sorted(set(sizes)))
+
+
+def preview_push(
+    agents: Sequence[Enrolled],
+    selector: Selector,
+    stages: tuple[int, ...],
+    salt: bytes,
+    waves: tuple[str, ...] = (),
+) -> PushPreview:
+    """The blast radius of a plan for these agents. `stages` are cumulative sizes, the last one the whole roster."""
+    roster = roster_of(agents)
+    cohort = order(roster, salt, waves)
+    region_of = {entry.agent: entry.region for entry in roster}
+    totals = Counter(region_of.values())
+    previews = tuple(
+        StagePreview(at, size, len(roster), _by_region((region_of[agent] for agent in cohort[:size]), totals))
+        for at, size in enumerate(stages, start=1)
+    )
+    return PushPreview(
+        roster,
+        cohort,
+        previews,
+        _refusals(previews, len(roster)),
+        tuple(each.enrolment.agent for each in agents if selector.matches_by_absence(each.labels)),
+    )
+
+
+def preview_kill(fleet: Sequence[Enrolled], selector: Selector) -> KillPreview:
+    """The blast radius of a kill among all enrolled agents."""
+    hit = [each for each in fleet if selector.matches(each.labels)]
+    totals = Counter(each.enrolment.region for each in fleet)
+    return KillPreview(
+        tuple(sorted(each.enrolment.agent for each in hit)),
+        len(fleet),
+        _by_region((each.enrolment.region for each in hit), totals),
+        tuple(sorted(each.enrolment.agent for each in hit if selector.matches_by_absence(each.labels))),
+    )
+
+
+def _by_region(regions: Iterable[str], totals: Counter[str]) -> tuple[tuple[str, int, int], ...]:
+    counts = Counter(regions)
+    return tuple((region, counts[region], totals[region]) for region in sorted(totals))
+
+
+def _refusals(stages: tuple[StagePreview, ...], total: int) -> tuple[str, ...]:
+    """The mistakes that the product refuses: no canary, and a region without a control group."""
+    if total <= 1:
+        return ()
+    found = []
+    if stages[0].reached >= total:
+        regions = len(stages[0].regions)
+        why = f" ({total} agents in {regions} regions, one canary each)" if regions == total else ""
+        found.append(f"the canary would be the whole fleet of {total}{why}")
+    for stage in stages[:-1]:
+        for region, reached, enrolled in stage.regions:
+            # Half of a region, rounded up, and never fewer than one: the rest is what the canary is compared with.
+            if reached > max(1, -(-enrolled // 2)):
+                found.append(
+                    f"stage {stage.stage} would take {reached} of {enrolled} in {region}, more than half of it"
+                )
+    return tuple(found)
