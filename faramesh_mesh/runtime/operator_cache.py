@@ -15,6 +15,7 @@ from pathlib import Path
 
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.state.authoring import NO_CHAIN, ChainEnd
 
 BUSY_MS = 10_000
 """How long a second command waits for the first: both only write a few rows."""
@@ -28,7 +29,7 @@ CREATE TABLE IF NOT EXISTS outbox (place INTEGER PRIMARY KEY, id BLOB UNIQUE NOT
 """
 
 
-class HomeError(Exception):
+class OperatorHomeError(Exception):
     """The home is missing, damaged or of another mesh. The text says what, and what to do."""
 
 
@@ -54,7 +55,7 @@ class OperatorCache:
             self._database.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._database.close()
-            raise HomeError(
+            raise OperatorHomeError(
                 f"{path} is damaged ({error}); restore it from a backup, because it holds the place of each key in "
                 "its chain; without one, make new keys and revoke the old"
             ) from None
@@ -92,10 +93,10 @@ class OperatorCache:
         rows = self._database.execute("SELECT id, envelope FROM outbox ORDER BY place")
         return [Held(RecordId(found), envelope) for found, envelope in rows]
 
-    def journalled(self, key: KeyId) -> tuple[int, RecordId] | None:
-        """The last sequence number and record that this key signed here."""
+    def journalled(self, key: KeyId) -> ChainEnd:
+        """Where the chain of this key ends, as far as it was signed here."""
         row = self._database.execute("SELECT seq, last FROM journal WHERE key = ?", (key,)).fetchone()
-        return None if row is None else (int(row[0]), RecordId(row[1]))
+        return NO_CHAIN if row is None else ChainEnd(int(row[0]), RecordId(row[1]))
 
     def keep(self, records: Iterable[Held], bodies: Mapping[Digest, bytes], peers: Mapping[str, int]) -> None:
         """Add verified records and bodies, and addresses with the time (milliseconds) they were last vouched for."""
@@ -121,8 +122,8 @@ class OperatorCache:
         with self._transaction() as database:
             for record in records:
                 before = self.journalled(record.key)
-                if before is not None and (record.head.seq != before[0] + 1 or record.head.prev != before[1]):
-                    raise ValueError(f"{record.short} does not follow the last record of its key")
+                if record.head.seq <= before.seq:
+                    raise ValueError(f"{record.short} would fork the chain of its key")
                 database.execute(
                     "INSERT OR REPLACE INTO journal VALUES (?, ?, ?)",
                     (record.key, record.head.seq, record.id),

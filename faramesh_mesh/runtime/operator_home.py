@@ -20,7 +20,7 @@ from pathlib import Path
 
 from faramesh_mesh.records.ids import ID_SIZE, MeshId
 from faramesh_mesh.records.rejection import Rejected
-from faramesh_mesh.runtime.operator_cache import HomeError, OperatorCache
+from faramesh_mesh.runtime.operator_cache import OperatorCache, OperatorHomeError
 from faramesh_mesh.runtime.operator_keys import SUFFIX, KeyFile, KeyFileError, read_key, write_private
 from faramesh_mesh.trust.chain import RootChain, pin
 from faramesh_mesh.trust.keys import verify
@@ -38,7 +38,7 @@ class OperatorHome:
     profile: str
     chain: RootChain
 
-    def keys(self) -> tuple[KeyFile, ...]:
+    def key_files(self) -> tuple[KeyFile, ...]:
         """The key files here, by name. Raises `KeyFileError` naming the file."""
         found = []
         for path in sorted((self.path / "keys").glob(f"*{SUFFIX}")):
@@ -69,13 +69,13 @@ class OperatorHome:
 
 
 def create_home(path: Path, name: str, profile: str, root: bytes, keys: Iterable[KeyFile]) -> OperatorHome:
-    """Make the home of a new mesh. `root` is the signed root version 1. Raises `HomeError` when something is there
+    """Make the home of a new mesh. `root` is the signed root version 1. Raises `OperatorHomeError` when something is there
     already, and then changes nothing."""
     chain = pin(root, verify, None)
     if isinstance(chain, Rejected):
-        raise HomeError(f"the new root is not valid: {chain}")
+        raise OperatorHomeError(f"the new root is not valid: {chain}")
     if path.exists() and any(path.iterdir()):
-        raise HomeError(f"{path} is not empty")
+        raise OperatorHomeError(f"{path} is not empty")
     for directory in (path, path / "keys", path / "roots"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in keys:
@@ -93,17 +93,17 @@ def create_home(path: Path, name: str, profile: str, root: bytes, keys: Iterable
 
 
 def open_home(path: Path) -> OperatorHome:
-    """Open an operator's home and check the chain of roots against the pin. Raises `HomeError`."""
+    """Open an operator's home and check the chain of roots against the pin. Raises `OperatorHomeError`."""
     try:
         document = json.loads((path / MESH_FILE).read_text(encoding="utf-8"))
         name, profile = str(document["name"]), str(document["profile"])
         mesh = bytes.fromhex(document["mesh"])
     except FileNotFoundError:
-        raise HomeError(f"{path} is no operator's home (it has no {MESH_FILE})") from None
+        raise OperatorHomeError(f"{path} is no operator's home (it has no {MESH_FILE})") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HomeError(f"{path / MESH_FILE} cannot be read ({type(error).__name__})") from None
+        raise OperatorHomeError(f"{path / MESH_FILE} cannot be read ({type(error).__name__})") from None
     if len(mesh) != ID_SIZE:
-        raise HomeError(f"{path / MESH_FILE} does not hold a mesh id")
+        raise OperatorHomeError(f"{path / MESH_FILE} does not hold a mesh id")
     return OperatorHome(path, name, MeshId(mesh), profile, _read_chain(path, MeshId(mesh)))
 
 
@@ -114,10 +114,10 @@ def _read_chain(path: Path, mesh: MeshId) -> RootChain:
         data = file.read_bytes()
         longer = pin(data, verify, mesh) if chain is None else chain.extend(data, verify)
         if isinstance(longer, Rejected):
-            raise HomeError(f"{file} is not a valid next root ({longer})")
+            raise OperatorHomeError(f"{file} is not a valid next root ({longer})")
         chain, version = longer, version + 1
     if chain is None:
-        raise HomeError(f"{path / 'roots'} holds no root version 1")
+        raise OperatorHomeError(f"{path / 'roots'} holds no root version 1")
     return chain
 
 
