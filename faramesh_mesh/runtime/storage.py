@@ -1,0 +1,192 @@
+"""What waits for the disk: commits are grouped and made in one worker thread, so no fsync ever holds up the node.
+
+    Persist ----> waiting --(linger, or somebody waits)--> commit in a thread --> Persisted, callbacks
+                     ^                                         |
+                     '---------- a full disk: again later -----'
+
+A node goes on enforcing while its disk is full: what could not be written stays here and in force, `trouble` says so, and
+nothing is acknowledged that is not durable.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.records.ids import Digest, KeyId, RecordId
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.store import Authored, Batch, Store, StoreError
+
+LINGER_SECONDS = 0.05
+"""How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all its
+nodes do not compete with its last hops; longer only risks more on a power cut, where the other nodes hold it anyway."""
+
+RETRY_SECONDS = 1.0
+"""Between attempts while the disk is full."""
+
+Then = Callable[[], None]
+"""Called in the node's thread once what it was given with is durable. Must not fail."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """What the next commit takes."""
+
+    batch: int = 0
+    records: dict[RecordId, bytes] = field(default_factory=dict)
+    roots: list[bytes] = field(default_factory=list)
+    bodies: dict[Digest, bytes] = field(default_factory=dict)
+    statuses: dict[KeyId, bytes] = field(default_factory=dict)
+    meta: dict[str, bytes] = field(default_factory=dict)
+    journal: dict[str, bytes] = field(default_factory=dict)
+    authored: dict[KeyId, Authored] = field(default_factory=dict)
+    audit: list[bytes] = field(default_factory=list)
+    then: list[Then] = field(default_factory=list)
+
+    def whole(self) -> Batch:
+        """All of it as one transaction."""
+        return Batch(
+            roots=tuple(self.roots),
+            records=tuple(self.records.items()),
+            bodies=tuple(self.bodies.items()),
+            statuses=tuple(self.statuses.items()),
+            meta=tuple(self.meta.items()),
+            journal=tuple(self.journal.items()),
+            authored=tuple(self.authored.values()),
+            audit=tuple(self.audit),
+        )
+
+
+class Storage:
+    """The node's store, behind a queue. All methods but `run` return at once."""
+
+    def __init__(self, store: Store, persisted: Callable[[int], None], log: Log) -> None:
+        self._store = store
+        self._persisted = persisted
+        self._log = log
+        self._waiting = _Waiting()
+        self._in_hand: _Waiting | None = None
+        self._work = trio.Event()
+        self._hurry = trio.Event()
+        self._limiter = trio.CapacityLimiter(1)
+        self.trouble = ""
+        """Why the store cannot write, empty while it can."""
+        self.commits = 0
+
+    def persist(self, effect: Persist) -> None:
+        """Make an effect of the node durable; `persisted` is called with its batch number."""
+        waiting = self._waiting
+        waiting.batch = max(waiting.batch, effect.batch)
+        waiting.records.update(effect.records)
+        waiting.roots += effect.roots
+        waiting.bodies.update(effect.bodies)
+        self._wake(urgent=effect.awaited)
+
+    def keep(  # noqa: PLR0913 - one keyword for each thing that is kept
+        self,
+        *,
+        journal: tuple[tuple[str, bytes], ...] = (),
+        audit: tuple[bytes, ...] = (),
+        meta: tuple[tuple[str, bytes], ...] = (),
+        statuses: tuple[tuple[KeyId, bytes], ...] = (),
+        authored: Authored | None = None,
+        then: Then | None = None,
+    ) -> None:
+        """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
+        waiting = self._waiting
+        waiting.journal.update(journal)
+        waiting.audit += audit
+        waiting.meta.update(meta)
+        waiting.statuses.update(statuses)
+        if authored is not None:
+            waiting.authored[authored.key] = authored
+        if then is not None:
+            waiting.then.append(then)
+        self._wake(urgent=then is not None)
+
+    def _wake(self, *, urgent: bool) -> None:
+        self._work.set()
+        if urgent:
+            self._hurry.set()
+
+    def is_durable(self, record_id: RecordId) -> bool:
+        """Whether a record that the node holds is on the disk."""
+        in_hand = self._in_hand
+        return record_id not in self._waiting.records and (
+            in_hand is None or record_id not in in_hand.records
+        )
+
+    def is_body_durable(self, digest: Digest) -> bool:
+        """Whether a body that the node holds is on the disk."""
+        in_hand = self._in_hand
+        return digest not in self._waiting.bodies and (in_hand is None or digest not in in_hand.bodies)
+
+    async def settled(self) -> None:
+        """Wait until all that waits now is durable. For ever while the disk is full."""
+        done = trio.Event()
+        self.keep(then=done.set)
+        await done.wait()
+
+    async def read_audit(self, after: int, limit: int) -> tuple[tuple[int, bytes], ...]:
+        """Audit entries that are on the disk."""
+        return await trio.to_thread.run_sync(self._store.audit, after, limit, limiter=self._limiter)
+
+    async def run(self) -> None:
+        """Commit what waits, until cancelled. A commit under way is always finished."""
+        while True:
+            await self._work.wait()
+            with trio.move_on_after(LINGER_SECONDS):
+                await self._hurry.wait()
+            if not await self._commit():
+                await trio.sleep(RETRY_SECONDS)
+
+    async def finish(self) -> None:
+        """Commit what still waits, once, and close the store. After `run` has ended."""
+        if self._work.is_set():
+            await self._commit()
+        await trio.to_thread.run_sync(self._store.close, limiter=self._limiter)
+
+    async def _commit(self) -> bool:
+        self._work, self._hurry = trio.Event(), trio.Event()
+        taken, self._waiting = self._waiting, _Waiting()
+        self._in_hand = taken
+        try:
+            await trio.to_thread.run_sync(self._store.commit, taken.whole(), limiter=self._limiter)
+        except StoreError as error:
+            self._put_back(taken)
+            self._complain(str(error))
+            return False
+        finally:
+            self._in_hand = None
+        self._recover()
+        self.commits += 1
+        for then in taken.then:
+            then()
+        if taken.batch:
+            self._persisted(taken.batch)
+        return True
+
+    def _put_back(self, taken: _Waiting) -> None:
+        later, self._waiting = self._waiting, taken
+        taken.batch = max(taken.batch, later.batch)
+        taken.records.update(later.records)
+        taken.roots += later.roots
+        taken.bodies.update(later.bodies)
+        taken.statuses.update(later.statuses)
+        taken.meta.update(later.meta)
+        taken.journal.update(later.journal)
+        taken.authored.update(later.authored)
+        taken.audit += later.audit
+        taken.then += later.then
+        self._wake(urgent=True)
+
+    def _complain(self, why: str) -> None:
+        if not self.trouble:
+            self._log.warn("store cannot write", why=why, effect="enforcing goes on; nothing is acknowledged")
+        self.trouble = why
+
+    def _recover(self) -> None:
+        if self.trouble:
+            self._log.info("store writes again")
+        self.trouble = ""
