@@ -10,7 +10,7 @@ import struct
 MAX_FRAME = 65_535
 """Bytes of type and body."""
 
-PREFIX = struct.Struct(">H")
+PREFIX_SIZE = 2
 _HEADER = struct.Struct(">HB")
 
 
@@ -32,20 +32,22 @@ class Splitter:
     __slots__ = ("_rest",)
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, data: bytes | bytearray) -> list[bytes]:
         """All frames that `data` completes, in order, without their length prefix."""
-        rest = self._rest + data if self._rest else bytes(data)
+        rest = self._rest
+        rest += data
         frames: list[bytes] = []
         at, size = 0, len(rest)
-        while size - at >= PREFIX.size:
-            end = at + PREFIX.size + (rest[at] << 8 | rest[at + 1])
+        while size - at >= PREFIX_SIZE:
+            end = at + PREFIX_SIZE + (rest[at] << 8 | rest[at + 1])
             if end > size:
                 break
-            frames.append(rest[at + PREFIX.size : end])
+            frames.append(bytes(rest[at + PREFIX_SIZE : end]))
             at = end
-        self._rest = rest[at:]
+        if at:
+            del rest[:at]
         return frames
 
     @property

@@ -1,0 +1,26 @@
+"""What a gossip node is told, and the units that all its parts count in."""
+
+from dataclasses import dataclass
+
+MILLISECOND = 1_000_000
+SECOND = 1_000_000_000
+"""Nanoseconds of the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """`address` is where peers can dial this node, empty if nowhere (a node behind NAT is a full member all the same);
+    `software` is what its status says it runs; `seeds` are addresses to begin with.
+
+    The views have HyParView's sizes (Leitao et al., DSN 2007), split by region: `near` links in the own region, `far`
+    ones outside it, at most `cap` in all, and `passive` addresses in reserve. Fewer than 6 + 2 and a fifth of silent
+    nodes cuts somebody off; more and every kill costs more frames than it needs.
+    """
+
+    address: str = ""
+    software: str = "faramesh-mesh"
+    seeds: tuple[str, ...] = ()
+    near: int = 6
+    far: int = 2
+    cap: int = 12
+    passive: int = 48

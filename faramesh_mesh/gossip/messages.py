@@ -1,0 +1,322 @@
+"""The messages between two nodes: one frozen dataclass each. `wire` reads and writes them.
+
+A body is one canonical MessagePack array (`records.codec`), except for the five bulk messages, whose bodies are
+envelopes or bytes one after another: an envelope says its own length, so a kill is framed by copying it once.
+
+Joining, at full length:
+
+    dialler                                   acceptor
+      | ---- HELLO -----------------------------> |   both at once, each proves its key on this very link
+      | <--------------------------------- HELLO ----- |
+      | ---- NEIGHBOUR urgent ------------------> |   may I stay?
+      | <--------------- NEIGHBOURS yes, peers ------- |   and others to try
+      | ---- PING root, count, fingerprint -----> |
+      | <---------------- PONG ..., bigger count ----- |
+      | ---- PULL frontier ---------------------> |   far behind: everything, in order of admission
+      | <---------------- PAGE next=180 -------------- |
+      | ---- PULL start=180 --------------------> |
+      | <---------------- PAGE last ------------------ |
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import TypeAlias
+
+from faramesh_mesh.records.ids import Digest, KeyId, MeshId, RecordId
+from faramesh_mesh.state.trie import Branch, Prefix
+
+PROTOCOL = 1
+"""The version that HELLO carries. A peer with another one is refused with a reason, not misunderstood."""
+
+PROOF_SIZE = 64
+STATUS_DIGEST_SIZE = 8
+GROUPS = 16
+"""Groups of status slots, by the first nibble of the node id: at most 256 slots each up to 4 096 nodes."""
+MAX_ADDRESS = 256
+MAX_PEERS = 16
+"""Addresses in one message: a third of a passive view, as in HyParView's shuffle."""
+MAX_STEP_IDS = 1_600
+"""Ids in one STEP: they and the branches beside them fit a frame."""
+MAX_STEP_BRANCHES = 32
+MAX_VERSIONS = 1_024
+MAX_SLOTS_WANTED = 48
+"""Statuses asked for at once: about 20 KiB and 3 ms of verification."""
+
+
+@unique
+class MessageType(IntEnum):
+    """The byte after the length. Numbers of messages that went away are not used again."""
+
+    HELLO = 1
+    ROOTS = 2
+    URGENT = 3
+    RECORDS = 4
+    PAGE = 5
+    PING = 6
+    PONG = 7
+    STEP = 8
+    PULL = 9
+    NEIGHBOUR = 10
+    NEIGHBOURS = 11
+    SHUFFLE = 12
+    LEAVE = 13
+    DIGESTS = 14
+    VERSIONS = 15
+    WANT_STATUSES = 16
+    STATUSES = 17
+    SUSPECT = 18
+    WANT_BODY = 19
+    MANIFEST = 20
+    ABSENT = 21
+    WANT_CHUNK = 22
+    CHUNK = 23
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """First on every link, from both ends. `roots` are the newest versions of the root chain that fit, oldest first;
+    `enrolments` are the sender's own; `proof` binds its key to the two certificates of this link (see `handshake`)."""
+
+    version: int
+    mesh: MeshId
+    public: bytes
+    incarnation: int
+    address: str
+    root_version: int
+    roots: tuple[bytes, ...]
+    enrolments: tuple[bytes, ...]
+    proof: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Envelopes:
+    """ROOTS, URGENT (kills, aborts, revocations), RECORDS or STATUSES: whole envelopes, one after another."""
+
+    kind: MessageType
+    items: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of the answer to PULL: records in the sender's order of admission. `following` is where the next PULL
+    starts; `last` says that there is none; `turn` that it is the receiver's turn to ask."""
+
+    following: int
+    last: bool
+    turn: bool
+    items: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a node holds, in 30 bytes: carried by PING and PONG."""
+
+    root_version: int
+    count: int
+    fingerprint: bytes
+    statuses: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """The dialler's, each second; `token` comes back in the PONG that answers it."""
+
+    token: int
+    held: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """The answer to a PING."""
+
+    token: int
+    held: Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of reconciliation, answered by the other side's next step until one is empty.
+
+    dialler                                      acceptor
+      | ---- PING fingerprint -----------------> |
+      | <--------------------- PONG another ---- |      1
+      | ---- STEP children of () --------------> |
+      | <-------------- STEP children of (7) --- |      2
+      | ---- STEP children of (7, 2) ----------> |
+      | <-------------- STEP ids of (7, 2, c) -- |      3
+      | ---- STEP wants, RECORDS --------------> |
+      | <---------------- RECORDS, empty STEP -- |      4
+    """
+
+    branches: tuple[tuple[Prefix, tuple[Branch, ...]], ...] = ()
+    leaves: tuple[tuple[Prefix, tuple[RecordId, ...]], ...] = ()
+    wants: tuple[RecordId, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ends the exchange."""
+        return not (self.branches or self.leaves or self.wants)
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """Asks for the records beyond a frontier, from a place in the receiver's order of admission on. Answered by PAGEs."""
+
+    start: int
+    frontier: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """A node and where it says it can be dialled."""
+
+    node: KeyId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """The dialler asks to be an active neighbour; `urgent` when it has hardly any (HyParView's high priority)."""
+
+    urgent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The answer to NEIGHBOUR, with other addresses to try. Whoever was not accepted ends the link."""
+
+    accepted: bool
+    peers: tuple[PeerAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle:
+    """A sample of the sender's views; `answer` marks the sample that comes back."""
+
+    answer: bool
+    peers: tuple[PeerAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The sender ends the link on purpose: nothing is wrong with it, and nobody need be suspected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """A digest of the versions of each group of status slots, in answer to a PING or PONG that showed a difference.
+
+    | ---- DIGESTS 16 ----------------------> |
+    | <------------ VERSIONS of group 3 ----- |
+    | ---- WANT_STATUSES, VERSIONS ---------> |     what is newer there; what is newer here
+    | <------------------------ STATUSES ---- |
+    """
+
+    groups: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotVersion:
+    """Which status of a node somebody holds."""
+
+    node: KeyId
+    incarnation: int
+    seq: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What decides which is newer."""
+        return self.incarnation, self.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Announces slots. `group` is given when these are all of that group that the sender holds."""
+
+    group: int | None
+    slots: tuple[SlotVersion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WantStatuses:
+    """Asks for the statuses of these nodes; answered with STATUSES. Statuses that nobody asked for are refused."""
+
+    nodes: tuple[KeyId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """The sender, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it."""
+
+    slot: SlotVersion
+    accuser: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class WantBody:
+    """Asks for a body's manifest.
+
+    | ---- WANT_BODY digest -------------> |
+    | <--------- MANIFEST or ABSENT ------ |     ABSENT: a MANIFEST follows by itself once the body is there
+    | ---- WANT_CHUNK 0, 1, 2, 3 --------> |
+    | <------------------------ CHUNK 0 -- |     each is checked by itself
+    """
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class BodyManifest:
+    """The size of a body and the hashes of its chunks: hashing them gives the digest, so it cannot lie."""
+
+    digest: Digest
+    size: int
+    chunks: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The sender does not hold the body (yet)."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class WantChunk:
+    """Asks for one chunk of a body."""
+
+    digest: Digest
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk of a body: `digest 32 | index u16 | bytes`."""
+
+    digest: Digest
+    index: int
+    data: bytes
+
+
+Encoded: TypeAlias = (
+    Hello
+    | Ping
+    | Pong
+    | Step
+    | Pull
+    | Neighbour
+    | Neighbours
+    | Shuffle
+    | Leave
+    | Digests
+    | Versions
+    | WantStatuses
+    | Suspect
+    | WantBody
+    | BodyManifest
+    | Absent
+    | WantChunk
+)
+"""Messages that are MessagePack arrays."""
+
+Message: TypeAlias = Encoded | Envelopes | Page | Chunk
