@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _INVISIBLE = re.compile(
     "[\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000"
-    "\ue000-\uf8ff\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"
+    "\ue000-\uf8ff\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000f0000-\U0010ffff]"
 )
 """Control characters, invisible and bidirectional formatting, every space but U+0020, private use. A list of its own:
 `str.isprintable` follows the Unicode version of the interpreter, and two nodes must not differ on what they admit."""

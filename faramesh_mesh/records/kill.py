@@ -7,7 +7,7 @@ from faramesh_mesh.records.codec import Fields, Primitive, ascending
 from faramesh_mesh.records.halt import MAX_REASON
 from faramesh_mesh.records.selector import Selector, parse
 
-# With all fields at their largest a kill is 1 003 bytes, so that whatever an operator types in an emergency fits the
+# With all fields at their largest a kill is 1 014 bytes, so that whatever an operator types in an emergency fits the
 # 1 KiB of a kill. What needs a longer selector or more tools is signed as two kills.
 MAX_KILL_SELECTOR = 256
 MAX_TOOLS = 4
