@@ -16,7 +16,8 @@ import trio
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.store import Authored, Batch, Store, StoreError
+from faramesh_mesh.runtime.store import Batch, Store, StoreError
+from faramesh_mesh.state.authoring import ChainEnd
 
 LINGER_SECONDS = 0.05
 """How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all its
@@ -40,7 +41,7 @@ class _Waiting:
     statuses: dict[KeyId, bytes] = field(default_factory=dict)
     meta: dict[str, bytes] = field(default_factory=dict)
     journal: dict[str, bytes] = field(default_factory=dict)
-    authored: dict[KeyId, Authored] = field(default_factory=dict)
+    authored: dict[KeyId, ChainEnd] = field(default_factory=dict)
     audit: list[bytes] = field(default_factory=list)
     then: list[Then] = field(default_factory=list)
 
@@ -53,7 +54,7 @@ class _Waiting:
             statuses=tuple(self.statuses.items()),
             meta=tuple(self.meta.items()),
             journal=tuple(self.journal.items()),
-            authored=tuple(self.authored.values()),
+            authored=tuple(self.authored.items()),
             audit=tuple(self.audit),
         )
 
@@ -83,14 +84,14 @@ class Storage:
         waiting.bodies.update(effect.bodies)
         self._wake(urgent=effect.awaited)
 
-    def keep(  # noqa: PLR0913 - one keyword for each thing that is kept
+    def keep(
         self,
         *,
         journal: tuple[tuple[str, bytes], ...] = (),
         audit: tuple[bytes, ...] = (),
         meta: tuple[tuple[str, bytes], ...] = (),
         statuses: tuple[tuple[KeyId, bytes], ...] = (),
-        authored: Authored | None = None,
+        authored: tuple[tuple[KeyId, ChainEnd], ...] = (),
         then: Then | None = None,
     ) -> None:
         """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
@@ -99,8 +100,7 @@ class Storage:
         waiting.audit += audit
         waiting.meta.update(meta)
         waiting.statuses.update(statuses)
-        if authored is not None:
-            waiting.authored[authored.key] = authored
+        waiting.authored.update(authored)
         if then is not None:
             waiting.then.append(then)
         self._wake(urgent=then is not None)
@@ -141,6 +141,14 @@ class Storage:
             if not await self._commit():
                 await trio.sleep(RETRY_SECONDS)
 
+    async def last_audit(self) -> int:
+        """The number of the newest audit entry on the disk."""
+        return await trio.to_thread.run_sync(self._store.audit_end, limiter=self._limiter)
+
+    async def synced(self) -> None:
+        """The node has synced since its store was damaged."""
+        await trio.to_thread.run_sync(self._store.synced, limiter=self._limiter)
+
     async def finish(self) -> None:
         """Commit what still waits, once, and close the store. After `run` has ended."""
         if self._work.is_set():
@@ -153,6 +161,9 @@ class Storage:
         self._in_hand = taken
         try:
             await trio.to_thread.run_sync(self._store.commit, taken.whole(), limiter=self._limiter)
+        except trio.Cancelled:
+            self._put_back(taken)
+            raise
         except StoreError as error:
             self._put_back(taken)
             self._complain(str(error))

@@ -1,0 +1,227 @@
+"""Enforcement: keeps the gate of this host in step with what the node holds.
+
+    Changed --> authorise --> enforce --> Snapshot --> gate          (at once, in the node's thread)
+                                  '--> journal --> disk --> enforce again, with what is now remembered
+
+A denial is in force before anything else happens. Adopting another policy waits for the journal to be durable: until then the
+agent goes on with the policy that it ran if that is still authorised, else it is denied.
+"""
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+
+from faramesh_mesh.fleet.authority import Authority, Permitted
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.gossip.events import Reported
+from faramesh_mesh.host import audit
+from faramesh_mesh.host.call import Call
+from faramesh_mesh.host.counters import Counts
+from faramesh_mesh.host.decision import Decision, Effect, Why
+from faramesh_mesh.host.enforce import Enforcement, enforce
+from faramesh_mesh.host.engine import Engines
+from faramesh_mesh.host.gate import AgentState, Gate, Snapshot
+from faramesh_mesh.host.journal import HostJournal
+from faramesh_mesh.host.policy_cache import PolicyCache
+from faramesh_mesh.host.report import report
+from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.kind import Kind, short
+from faramesh_mesh.records.status import MAX_AGENTS
+from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.storage import Storage
+from faramesh_mesh.state.bodies import Bodies
+
+DEADLINE_NS = 5_000_000_000
+"""How long a gate goes on without its node. Renewed each second: four renewals may be late under load. Longer, and a
+dead node leaves its last PERMIT standing; shorter, and a busy machine denies for no reason."""
+
+JOURNAL = "host"
+"""The row of the store that holds the host's journal."""
+
+CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
+"""The call that is tried right after a kill came into force: what `mono_ns` in the log is the time of. It counts as one
+denied decision of the agent."""
+
+Enter = Callable[[tuple[audit.Note, ...]], None]
+"""Enters notes in the audit log."""
+
+_gates: "weakref.WeakSet[Gate]" = weakref.WeakSet()
+
+
+def _poison_all() -> None:
+    for gate in _gates:
+        gate.poison("this process was forked from the one that runs the node")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_poison_all)
+
+
+def new_gate() -> Gate:
+    """A gate on the machine's clock. It denies until something is installed, and for ever in a forked child."""
+    gate = Gate(clock.mono_ns, threading.get_ident)
+    _gates.add(gate)
+    return gate
+
+
+class Enforcer:
+    """Computes what each agent of this node may do and installs it in the gate. One thread."""
+
+    def __init__(
+        self,
+        node: KeyId,
+        gate: Gate,
+        fleet: Fleet,
+        bodies: Bodies,
+        engines: Engines,
+        journal: HostJournal,
+        storage: Storage,
+        log: Log,
+    ) -> None:
+        self._node = node
+        self._gate = gate
+        self._fleet = fleet
+        self._bodies = bodies
+        self._engines = engines
+        self._cache = PolicyCache()
+        self._journal = journal
+        self._proposed: HostJournal | None = None
+        self._storage = storage
+        self._log = log
+        self._seen: dict[str, Enforcement] = {}
+        self._counted: dict[str, Counts] = {}
+        self.enter: Enter = lambda _notes: None
+        self.is_ready: Callable[[], bool] = lambda: False
+        self.report: Callable[[Reported], None] = lambda _event: None
+
+    def refresh(self) -> None:
+        """Read the authority of every agent here anew, and install what follows from it."""
+        wall = clock.wall_ms()
+        ready = self.is_ready()
+        journal = self._journal
+        states: dict[str, AgentState] = {}
+        found: dict[str, Enforcement] = {}
+        for agent in self._fleet.agents_of(self._node):
+            authority = self._fleet.authorise(agent, wall)
+            chosen = enforce(
+                agent,
+                authority,
+                journal,
+                ready=ready,
+                now_ms=wall,
+                load=self._bodies.get,
+                engines=self._engines,
+                cache=self._cache,
+            )
+            waits = chosen.journal is not journal and chosen.state.deny is None
+            states[agent] = self._meanwhile(agent, authority, chosen) if waits else chosen.state
+            if not waits:
+                found[agent] = chosen
+            journal = chosen.journal
+        cancelled = self._gate.install(Snapshot(states, clock.mono_ns() + DEADLINE_NS))
+        if journal is not self._journal:
+            self._remember(journal)
+        self._tell(found, cancelled)
+
+    def _meanwhile(self, agent: str, authority: Authority, chosen: Enforcement) -> AgentState:
+        """What an agent does until the journal that adopts `chosen` is durable."""
+        snapshot = self._gate.snapshot
+        before = None if snapshot is None else snapshot.agents.get(agent)
+        if (
+            before is not None
+            and before.decide is not None
+            and isinstance(authority, Permitted)
+            and any(version.policy == before.policy for version in authority.versions)
+        ):
+            return replace(before, tool_denials=chosen.state.tool_denials)
+        waiting = Decision(Effect.DENY, Why.NO_POLICY, text="the policy is about to be adopted")
+        return AgentState(agent, waiting, tool_denials=chosen.state.tool_denials)
+
+    def _remember(self, journal: HostJournal) -> None:
+        if journal == self._proposed:
+            return
+        self._proposed = journal
+
+        def remembered() -> None:
+            self._journal = journal
+            if self._proposed is journal:
+                self._proposed = None
+            self.refresh()
+
+        self._storage.keep(journal=((JOURNAL, journal.encode()),), then=remembered)
+
+    def renew(self) -> None:
+        """Once a second: the time may have ended a trial or a pin, and the gate must see that the node lives."""
+        self.refresh()
+
+    def report_counts(self) -> None:
+        """Hand the counts in for the node's status, if any changed."""
+        counts = {agent: self._counts_of(agent) for agent in self._seen}
+        if counts != self._counted:
+            self._counted = counts
+            self._report(urgent=False)
+
+    def _counts_of(self, agent: str) -> Counts:
+        return sum((counts for key, counts in self._gate.counts().items() if key[0] == agent), Counts())
+
+    def _tell(self, found: dict[str, Enforcement], cancelled: int) -> None:
+        changed = False
+        for agent, now in found.items():
+            before = self._seen.get(agent)
+            if before is None or _gist(before) != _gist(now):
+                changed = True
+                self._seen[agent] = now
+                self._tell_of(agent, before, now, cancelled)
+        for agent in self._seen.keys() - self._fleet.agents_of(self._node):
+            del self._seen[agent]
+            changed = True
+        if changed:
+            self._report(urgent=True)
+
+    def _tell_of(self, agent: str, before: Enforcement | None, now: Enforcement, cancelled: int) -> None:
+        for kill in now.kills:
+            if before is None or kill not in before.kills:
+                decision = self._gate.decide(CONTAINMENT_CHECK, agent)
+                self._log.info(
+                    "kill enforced",
+                    agent=agent,
+                    kill=short(Kind.KILL, kill),
+                    kill_id=kill.hex(),
+                    effect=decision.effect.value,
+                    mono_ns=time.monotonic_ns(),
+                    calls_cancelled=cancelled,
+                    text=decision.text,
+                    signer=decision.signer,
+                )
+        version = now.version
+        self._log.info(
+            "enforcing",
+            agent=agent,
+            standing=now.standing.name.lower(),
+            policy=None if version is None else short(Kind.POLICY, version.policy),
+            rollout=None if version is None else short(Kind.ROLLOUT, version.rollout),
+            stage=None if version is None else version.stage,
+            kills=",".join(short(Kind.KILL, kill) for kill in now.kills),
+            why="" if now.state.deny is None else str(now.state.deny),
+            nack=now.nack,
+        )
+        self.enter(audit.notes(before, now))
+
+    def _report(self, *, urgent: bool) -> None:
+        agents = sorted(self._seen)[:MAX_AGENTS]
+        self.report(
+            Reported(tuple(report(self._seen[agent], self._counts_of(agent)) for agent in agents), urgent)
+        )
+
+
+def _gist(chosen: Enforcement) -> tuple[object, ...]:
+    """What others should hear of at once when it changes."""
+    version = chosen.version
+    running: tuple[RecordId, RecordId, int] | None = None
+    if version is not None:
+        running = (version.policy, version.rollout, version.stage)
+    return chosen.standing, running, chosen.kills, chosen.nack, chosen.state.deny
