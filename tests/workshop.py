@@ -18,7 +18,7 @@ from faramesh_mesh.records.record import Control, Record
 from faramesh_mesh.records.revocation import Revocation, RevokedAgent, RevokedKey
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort, Rollout
-from faramesh_mesh.records.root import Cut, Root, RoleKey
+from faramesh_mesh.records.root import Cut, RoleKey, Root
 from faramesh_mesh.records.roster import Entry, encode_roster
 from faramesh_mesh.records.selector import parse
 from faramesh_mesh.records.vote import Vote

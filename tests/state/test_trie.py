@@ -1,0 +1,65 @@
+"""The trie's fingerprints: equal sets have equal ones, whatever the history."""
+
+from hashlib import sha256
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.state.trie import DEPTH, EMPTY, Trie, prefix_of
+
+ids = st.lists(
+    st.integers(0, 10_000).map(lambda n: RecordId(sha256(str(n).encode()).digest())), unique=True, max_size=60
+)
+
+
+def trie_of(elements: list[RecordId]) -> Trie:
+    trie = Trie()
+    for element in elements:
+        trie.insert(element)
+    return trie
+
+
+@given(ids, st.randoms(use_true_random=False))
+def test_order_does_not_matter(elements, shuffler):
+    shuffled = list(elements)
+    shuffler.shuffle(shuffled)
+    assert trie_of(elements).fingerprint == trie_of(shuffled).fingerprint
+
+
+@given(ids, ids)
+def test_removal_undoes_insertion_at_every_branch(kept, gone):
+    gone = [element for element in gone if element not in kept]
+    trie = trie_of(kept + gone)
+    for element in gone:
+        trie.remove(element)
+    expected = trie_of(kept)
+    assert trie.children(()) == expected.children(())
+    assert trie.ids(()) == tuple(sorted(kept))
+    assert trie.count == len(kept)
+
+
+@given(ids, ids)
+def test_fingerprints_differ_exactly_where_sets_differ(left, right):
+    a, b = trie_of(left), trie_of(right)
+    differing = {prefix_of(element) for element in set(left) ^ set(right)}
+    for element in {*left, *right}:
+        prefix = prefix_of(element)
+        for depth in range(DEPTH + 1):
+            below = any(each[:depth] == prefix[:depth] for each in differing)
+            assert (a.branch(prefix[:depth]) != b.branch(prefix[:depth])) == below
+
+
+def test_an_empty_branch_is_the_same_whatever_was_there_before():
+    element = RecordId(bytes(32))
+    trie = trie_of([element])
+    trie.remove(element)
+    assert trie.branch(()) == EMPTY
+
+
+def test_the_count_is_part_of_the_fingerprint():
+    """Two sets whose sums collide still differ if their sizes do."""
+    trie = trie_of([RecordId(bytes(32))])
+    before = trie.fingerprint
+    trie._counts[()] += 1
+    assert trie.fingerprint != before
