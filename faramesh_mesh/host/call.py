@@ -1,13 +1,14 @@
 """A tool call, as far as a policy can see it: the name of a tool and its arguments."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import TypeAlias
 
 from faramesh_mesh.records.rejection import Reason, Rejected
 
-ArgValue: TypeAlias = "str | int | float | bool | None | Sequence[ArgValue] | Mapping[str, ArgValue]"
+ArgValue: TypeAlias = "str | int | float | bool | Sequence[ArgValue] | Mapping[str, ArgValue] | None"
 """What an argument can be: what JSON can say. A condition on any other type is an evaluation error, so a denial."""
 
 MAX_TOOL = 256
@@ -31,7 +32,7 @@ class Call:
     cannot evaluate is denied. Input from outside goes through `read_call` first."""
 
     tool: str
-    args: Mapping[str, ArgValue] = NO_ARGS
+    args: Mapping[str, ArgValue] = field(default_factory=lambda: NO_ARGS)
 
 
 def read_call(tool: object, args: object) -> Call | Rejected:
@@ -44,40 +45,43 @@ def read_call(tool: object, args: object) -> Call | Rejected:
     return Call(tool, args) if problem is None else problem
 
 
-def _problem(args: dict[object, object]) -> Rejected | None:
-    """What is wrong with the arguments. Walks with a stack of its own: the depth of the input is not ours."""
+def _problem(args: object) -> Rejected | None:
+    """What is wrong with the arguments. Walks level by level: the depth of the input never becomes our own stack."""
+    level = [args]
     values = characters = 0
-    stack: list[tuple[object, int]] = [(args, 0)]
-    while stack:
-        value, depth = stack.pop()
-        values += 1
-        if depth > MAX_DEPTH:
-            return Rejected(Reason.OVERSIZED, f"args: nested deeper than {MAX_DEPTH}")
-        match value:
-            case None | bool() | float():
-                pass
-            case int():
-                if not -MAX_INTEGER <= value <= MAX_INTEGER:
-                    return Rejected(Reason.OVERSIZED, "args: an integer past 256 bits")
-            case str():
-                characters += len(value)
-            case list() | tuple():
-                if values + len(stack) + len(value) <= MAX_VALUES:
-                    stack.extend((item, depth + 1) for item in value)
-                else:
-                    values += len(value)
-            case dict():
-                if values + len(stack) + len(value) > MAX_VALUES:
-                    return Rejected(Reason.OVERSIZED, f"args: more than {MAX_VALUES} values")
-                for key, item in value.items():
-                    if not isinstance(key, str):
-                        return Rejected(Reason.MALFORMED, "args: a key is not text")
-                    characters += len(key)
-                    stack.append((item, depth + 1))
-            case _:
-                return Rejected(Reason.MALFORMED, f"args: a value of type {type(value).__name__[:32]}")
-        if values > MAX_VALUES:
-            return Rejected(Reason.OVERSIZED, f"args: more than {MAX_VALUES} values")
-        if characters > MAX_CHARACTERS:
-            return Rejected(Reason.OVERSIZED, f"args: more than {MAX_CHARACTERS} characters")
-    return None
+    for _ in range(MAX_DEPTH + 1):
+        below: list[object] = []
+        for value in level:
+            found = _look(value)
+            if isinstance(found, Rejected):
+                return found
+            inside, length = found
+            below.extend(inside)
+            characters += length
+            if values + len(below) > MAX_VALUES:
+                return Rejected(Reason.OVERSIZED, f"args: more than {MAX_VALUES} values")
+            if characters > MAX_CHARACTERS:
+                return Rejected(Reason.OVERSIZED, f"args: more than {MAX_CHARACTERS} characters")
+        values += len(below)
+        level = below
+    return Rejected(Reason.OVERSIZED, f"args: nested deeper than {MAX_DEPTH}") if level else None
+
+
+def _look(value: object) -> tuple[Iterable[object], int] | Rejected:
+    """The values directly inside a value, at most one more than is allowed, and its number of characters."""
+    match value:
+        case None | bool() | float():
+            return (), 0
+        case int():
+            small = -MAX_INTEGER <= value <= MAX_INTEGER
+            return ((), 0) if small else Rejected(Reason.OVERSIZED, "args: an integer past 256 bits")
+        case str():
+            return (), len(value)
+        case list() | tuple():
+            return islice(value, MAX_VALUES + 1), 0
+        case dict():
+            if all(isinstance(key, str) for key in value):
+                return islice(value.values(), MAX_VALUES + 1), sum(map(len, value))
+            return Rejected(Reason.MALFORMED, "args: a key is not text")
+        case _:
+            return Rejected(Reason.MALFORMED, f"args: a value of type {type(value).__name__[:32]}")

@@ -37,7 +37,6 @@ class Why(StrEnum):
     UNLOADABLE = "no authorised policy can be loaded"
     ABORTED = "the rollout was aborted and denies"
     VOIDED = "the policy lost its grant"
-    ROOT_FORK = "two roots of one version"
     UNKNOWN_AGENT = "no such agent on this node"
     STALE_SNAPSHOT = "the node that feeds this gate has stopped"
     POISONED = "this gate is closed"
@@ -54,12 +53,10 @@ _KIND_OF_RECORD = {
     Why.KILLED: Kind.KILL,
     Why.TOOL_KILLED: Kind.KILL,
     Why.KEY_OVERFLOW: Kind.KILL,
-    Why.ABORTED: Kind.ABORT,
+    Why.ABORTED: Kind.ROLLOUT,
     Why.REVOKED: Kind.REVOCATION,
-    Why.VOIDED: Kind.REVOCATION,
     Why.NOT_ENROLLED: Kind.ENROLMENT,
     Why.ENROLMENT_CONFLICT: Kind.ENROLMENT,
-    Why.ROOT_FORK: Kind.ROOT,
 }
 
 
@@ -68,7 +65,7 @@ class Decision:
     """The answer to one call. Nothing in it comes from the call's arguments.
 
     `rule` is the text of the rule that decided and `line` its line in the policy's source (0 where no rule did);
-    `policy` the record of the policy version that was evaluated; `record` the kill, abort or revocation that denies;
+    `policy` the record of the policy version that was evaluated; `record` the kill, revocation or aborted rollout that denies;
     `text` the reason that its signer, or the rule's author, gave; `signer` the name of the signer's key.
     """
 

@@ -4,20 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from faramesh_mesh.fleet.authority import Authority, Version
-from faramesh_mesh.host.engine import Engines
-from faramesh_mesh.host.gate import AgentState
-from faramesh_mesh.host.journal import HostJournal
+from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Permitted, ToolKill, Version
+from faramesh_mesh.host.decision import Decision, Effect, Why
+from faramesh_mesh.host.engine import Decide, Engines, Unloadable
+from faramesh_mesh.host.gate import AgentState, ToolDenial
+from faramesh_mesh.host.journal import MAX_REASON, HostJournal, printable
+from faramesh_mesh.host.policy_cache import PolicyCache
 from faramesh_mesh.records.ids import Digest, RecordId
 from faramesh_mesh.records.status import Standing
 
 Load: TypeAlias = Callable[[Digest], bytes | None]
 """The body of a digest if it is held, already checked against it."""
-
-
-class PolicyCache:
-    """Policies compiled and bound already, so that a record that concerns nobody here costs microseconds. Bounded;
-    holds nothing but what the engines made of bodies: dropping it changes no decision. One thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Enforcement:
     settles_at: int | None
 
 
-def enforce(  # noqa: PLR0913 - the inputs of one pure decision, named
+def enforce(
     agent: str,
     authority: Authority,
     journal: HostJournal,
@@ -53,6 +50,119 @@ def enforce(  # noqa: PLR0913 - the inputs of one pure decision, named
     """Choose for `agent` within `authority`. Pure but for `cache`.
 
     The first version that it may adopt (or has adopted, as the journal says) and whose body is held and loads is run.
-    A body that does not load is quarantined. Nothing runnable, or not `ready`: every call is denied.
+    A body that does not load is quarantined. Nothing runnable, or not `ready`: every call is denied, by the kills if
+    there are any: a kill that is known is never hidden behind "not ready".
     """
-    raise NotImplementedError
+    match authority:
+        case Denied(reasons):
+            return _denied(agent, reasons, journal, ready)
+        case Permitted(versions, tool_kills, voided):
+            denials = tuple(_tool_denial(kill) for kill in tool_kills)
+            kills = tuple(kill.kill for kill in tool_kills)
+            if not ready:
+                state = AgentState(agent, _NOT_READY, tool_denials=denials)
+                return Enforcement(state, Standing.DENY_NOT_READY, None, kills, "", journal, None)
+            above = journal.after_void(agent, voided)
+            if above is not None:
+                versions = tuple(version for version in versions if version.epoch > above)
+            choice = _choose(agent, versions, journal, load, engines, cache)
+            if choice.version is None or choice.decide is None:
+                state = AgentState(agent, _VOIDED if above is not None else choice.deny, tool_denials=denials)
+                return Enforcement(
+                    state, Standing.DENY_NO_POLICY, None, kills, choice.nack, choice.journal, None
+                )
+            state = AgentState(agent, None, choice.decide, choice.version.policy, denials)
+            journal = choice.journal.adopt(agent, choice.version, now_ms).settle(agent, now_ms)
+            return Enforcement(
+                state,
+                Standing.ENFORCING,
+                choice.version,
+                kills,
+                choice.nack,
+                journal,
+                journal.trial_until(agent),
+            )
+
+
+_NOT_READY = Decision(Effect.DENY, Why.NOT_READY)
+_VOIDED = Decision(Effect.DENY, Why.VOIDED)
+
+_WHY = {
+    Cause.NOT_ENROLLED: (Why.NOT_ENROLLED, Standing.DENY_NOT_ENROLLED),
+    Cause.ENROLMENT_CONFLICT: (Why.ENROLMENT_CONFLICT, Standing.DENY_NOT_ENROLLED),
+    Cause.REVOKED: (Why.REVOKED, Standing.DENY_NOT_ENROLLED),
+    Cause.KILLED: (Why.KILLED, Standing.DENY_KILLED),
+    Cause.KEY_OVERFLOW: (Why.KEY_OVERFLOW, Standing.DENY_KILLED),
+    Cause.NO_POLICY: (Why.NO_POLICY, Standing.DENY_NO_POLICY),
+    Cause.ABORTED: (Why.ABORTED, Standing.DENY_ABORTED),
+    Cause.VOIDED: (Why.VOIDED, Standing.DENY_NO_POLICY),
+}
+
+
+def _denied(agent: str, reasons: tuple[Denial, ...], journal: HostJournal, ready: bool) -> Enforcement:
+    killing = tuple(denial for denial in reasons if denial.cause in (Cause.KILLED, Cause.KEY_OVERFLOW))
+    if not ready and not killing:
+        return Enforcement(
+            AgentState(agent, _NOT_READY), Standing.DENY_NOT_READY, None, (), "", journal, None
+        )
+    denial = (*killing, *reasons)[0]
+    why, standing = _WHY[denial.cause]
+    decision = Decision(Effect.DENY, why, record=denial.record, text=denial.text, signer=denial.signer)
+    kills = tuple(kill.record for kill in killing if kill.record is not None)
+    return Enforcement(AgentState(agent, decision), standing, None, kills, "", journal, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A version and its decisions, or none of both and the answer to every call."""
+
+    version: Version | None
+    decide: Decide | None
+    deny: Decision
+    nack: str
+    journal: HostJournal
+
+
+def _choose(
+    agent: str,
+    versions: tuple[Version, ...],
+    journal: HostJournal,
+    load: Load,
+    engines: Engines,
+    cache: PolicyCache,
+) -> _Choice:
+    """Try the versions, best first. The text of the first that fails to load is the NACK."""
+    nack = ""
+    deny = Decision(Effect.DENY, Why.NO_POLICY)
+    for version in versions:
+        if not version.adopt and not journal.has_adopted(agent, version):
+            deny = _worse(deny, Decision(Effect.DENY, Why.HELD, policy=version.policy))
+            continue
+        quarantined = journal.quarantine_reason(version.digest)
+        loaded = (
+            cache.bound(agent, version, load, engines) if quarantined is None else Unloadable(quarantined)
+        )
+        if loaded is None:
+            deny = _worse(deny, Decision(Effect.DENY, Why.NO_BODY, policy=version.policy))
+        elif isinstance(loaded, Unloadable):
+            nack = nack or printable(loaded.reason, MAX_REASON)
+            deny = _worse(deny, Decision(Effect.DENY, Why.UNLOADABLE, policy=version.policy, text=nack))
+            if loaded.is_for_good:
+                journal = journal.quarantine(version.digest, loaded.reason)
+        else:
+            return _Choice(version, loaded, deny, nack, journal)
+    return _Choice(None, None, deny, nack, journal)
+
+
+_GRAVITY = (Why.NO_POLICY, Why.HELD, Why.NO_BODY, Why.UNLOADABLE)
+"""Why nothing runs, the reason that people must act on last."""
+
+
+def _worse(held: Decision, found: Decision) -> Decision:
+    """The decision to show: the graver, of equals the first."""
+    return found if _GRAVITY.index(found.why) > _GRAVITY.index(held.why) else held
+
+
+def _tool_denial(kill: ToolKill) -> ToolDenial:
+    decision = Decision(Effect.DENY, Why.TOOL_KILLED, record=kill.kill, text=kill.text, signer=kill.signer)
+    return ToolDenial(kill.tools, decision)

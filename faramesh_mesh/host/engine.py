@@ -14,9 +14,14 @@ Decide: TypeAlias = Callable[[Call], Decision]
 
 @dataclass(frozen=True, slots=True)
 class Unloadable:
-    """Why a body cannot be run, in words for the operator who pushed it (a line and column where there is one)."""
+    """Why a body cannot be run, in words for the operator who pushed it (a line and column where there is one).
+
+    `is_for_good`: the body itself is at fault, so it need not be tried again. False where the fault may pass or lies
+    elsewhere: an engine that is not installed, a block for another agent.
+    """
 
     reason: str
+    is_for_good: bool = True
 
 
 class Policy(Protocol):
@@ -63,8 +68,17 @@ class Engines:
         not the end of the node."""
         engine = self._by_type.get(media_type)
         if engine is None:
-            return Unloadable(f"no engine for {media_type} (here: {', '.join(self.media_types) or 'none'})")
+            return Unloadable(
+                f"no engine for {media_type} (here: {', '.join(self.media_types) or 'none'})", False
+            )
         try:
             return engine.compile(body)
         except Exception as error:  # noqa: BLE001 - engines are plug-ins; the fence must hold whatever they raise
-            return Unloadable(f"the engine for {media_type} failed: {type(error).__name__}")
+            return Unloadable(f"the engine for {media_type} failed: {type(error).__name__}", False)
+
+    def bind(self, policy: Policy, agent: str, record: RecordId) -> Decide | Unloadable:
+        """Bind a compiled body, with the same fence."""
+        try:
+            return policy.bind(agent, record)
+        except Exception as error:  # noqa: BLE001 - as above
+            return Unloadable(f"binding to {agent} failed: {type(error).__name__}", False)

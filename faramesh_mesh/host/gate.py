@@ -18,6 +18,7 @@ from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.counters import Counters, Counts, Key
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.host.engine import Decide
+from faramesh_mesh.host.fpl import glob
 from faramesh_mesh.records.ids import RecordId
 
 Cancel: TypeAlias = Callable[[Decision], None]
@@ -26,10 +27,15 @@ Cancel: TypeAlias = Callable[[Decision], None]
 
 @dataclass(frozen=True, slots=True)
 class ToolDenial:
-    """Calls of tools for which `covers` holds get `decision`."""
+    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool: an
+    emergency must not fail on a typing error."""
 
-    covers: Callable[[str], bool]
+    tools: tuple[str, ...]
     decision: Decision
+    covers: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "covers", _any_of(self.tools))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ class Snapshot:
 _STALE = Decision(Effect.DENY, Why.STALE_SNAPSHOT)
 _UNKNOWN = Decision(Effect.DENY, Why.UNKNOWN_AGENT)
 _UNDECIDABLE = Decision(Effect.DENY, Why.EVALUATION_ERROR, text="the call or the policy engine failed")
-_NOT_STARTED = AgentState("", Decision(Effect.DENY, Why.NOT_READY))
+_NOT_READY = Decision(Effect.DENY, Why.NOT_READY)
 _NOBODY: Key = ("", None)
 """What calls are counted under that belong to no agent of this node."""
 
@@ -81,19 +87,23 @@ _NOBODY: Key = ("", None)
 class InFlight:
     """A call that was decided and may be running. Call `end` when it is over, whatever the decision was."""
 
-    __slots__ = ("_cancel", "_gate", "_ticket", "agent", "call", "decision")
+    __slots__ = ("_registry", "_ticket", "agent", "call", "cancel", "decision")
 
-    def __init__(self, gate: "Gate", ticket: int, call: Call, agent: str | None, cancel: Cancel) -> None:
-        self._gate = gate
+    def __init__(
+        self, registry: "dict[int, InFlight]", ticket: int, call: Call, agent: str | None, cancel: Cancel
+    ) -> None:
+        self._registry = registry
         self._ticket = ticket
-        self._cancel = cancel
         self.call = call
         self.agent = agent
-        self.decision = gate.decide(call, agent)
+        self.cancel = cancel
+        self.decision = _NOT_READY
+        registry[ticket] = self
 
-    def end(self) -> None:
-        """The call is over: it can no longer be cancelled. May be called again."""
-        raise NotImplementedError
+    def end(self) -> bool:
+        """The call is over: from now on it cannot be cancelled. True for whoever comes first, which is also how
+        `install` makes sure that it cancels a call at most once."""
+        return self._registry.pop(self._ticket, None) is not None
 
 
 class Gate:
@@ -103,36 +113,118 @@ class Gate:
     permit by what it knew yesterday. `thread_id` names the calling thread (`threading.get_ident`), for the counters.
     """
 
-    def __init__(self, clock_ns: Callable[[], int], thread_id: Callable[[], int]) -> None: ...
+    __slots__ = ("_clock_ns", "_counters", "_flights", "_poison", "_snapshot", "_tickets", "cancel_errors")
+
+    def __init__(self, clock_ns: Callable[[], int], thread_id: Callable[[], int]) -> None:
+        self._clock_ns = clock_ns
+        self._counters = Counters(thread_id)
+        self._poison: Decision | None = None
+        self._snapshot: Snapshot | None = None
+        # dict operations on int keys and next() on a count are atomic, so neither needs a lock.
+        self._flights: dict[int, InFlight] = {}
+        self._tickets = count()
+        self.cancel_errors = 0
+        """Cancel callbacks that raised."""
 
     @property
-    def snapshot(self) -> Snapshot:
-        """The snapshot in force."""
-        raise NotImplementedError
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot in force, none before the first."""
+        return self._snapshot
 
     def install(self, snapshot: Snapshot) -> int:
         """Decide by `snapshot` from now on, and cancel the calls in flight that it kills. Returns how many those were.
         Call it from one thread only."""
-        raise NotImplementedError
+        self._snapshot = snapshot
+        cancelled = 0
+        for flight in tuple(self._flights.values()):
+            state = snapshot.only if flight.agent is None else snapshot.agents.get(flight.agent)
+            emergency = None if state is None else _emergency(state, flight.call)
+            if emergency is not None and flight.end():
+                cancelled += 1
+                try:
+                    flight.cancel(emergency)
+                except Exception:  # noqa: BLE001 - one caller's broken callback must not save the other calls from the kill
+                    self.cancel_errors += 1
+        return cancelled
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
         """The answer to `call`, of `agent` or, if none is named, of the only agent. Any thread; never raises, never
         blocks."""
-        raise NotImplementedError
+        if self._poison is not None:
+            return self._poison
+        started = self._clock_ns()
+        snapshot = self._snapshot
+        tally = _NOBODY
+        if snapshot is None:
+            decision = _NOT_READY
+        elif started >= snapshot.deadline_ns:
+            decision = _STALE
+        else:
+            try:
+                state = snapshot.only if agent is None else snapshot.agents.get(agent)
+                if state is None:
+                    decision = _UNKNOWN
+                else:
+                    tally = state.tally
+                    decision = _answer(state, call)
+            except Exception:  # noqa: BLE001 - engines and arguments may be anything; what cannot be decided is denied
+                decision = _UNDECIDABLE
+        self._counters.count(tally, decision, self._clock_ns() - started)
+        return decision
 
     def begin(self, call: Call, cancel: Cancel, agent: str | None = None) -> InFlight:
         """Decide a call that can be cancelled while it runs. It is registered before it is decided, so a kill that
         arrives in between is seen by one or the other: `cancel` may be called before this returns. Unless
         `in_flight.decision.permits`, the call must not run."""
-        raise NotImplementedError
+        flight = InFlight(self._flights, next(self._tickets), call, agent, cancel)
+        flight.decision = self.decide(call, agent)
+        if not flight.decision.permits:
+            flight.end()
+        return flight
 
     def poison(self, text: str) -> None:
         """Deny every call from now on, for ever: after a fork (the child has no node that feeds it) and at shutdown."""
-        raise NotImplementedError
+        self._poison = Decision(Effect.DENY, Why.POISONED, text=text)
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that have begun and not ended."""
+        return len(self._flights)
 
     def counts(self) -> dict[Key, Counts]:
-        """Decisions so far, by agent and policy version."""
-        raise NotImplementedError
+        """Decisions so far, by agent and policy version. Those of a poisoned gate are not counted."""
+        return self._counters.read()
 
 
-_ = count
+def _any_of(tools: tuple[str, ...]) -> Callable[[str], bool]:
+    compiled = []
+    for tool in tools:
+        try:
+            compiled.append(glob.compile_tools(tool))
+        except glob.BadGlob:
+            compiled.append(glob.compile_tools("*"))
+
+    def covers(name: str) -> bool:
+        return any(glob_covers(name) for glob_covers in compiled)
+
+    return covers
+
+
+def _answer(state: AgentState, call: Call) -> Decision:
+    if not isinstance(call.tool, str):
+        return _UNDECIDABLE
+    for denial in state.tool_denials:
+        if denial.covers(call.tool):
+            return denial.decision
+    if state.decide is None:
+        return state.deny or _NOT_READY
+    decision = state.decide(call)
+    return decision if type(decision) is Decision else _UNDECIDABLE
+
+
+def _emergency(state: AgentState, call: Call) -> Decision | None:
+    """The decision that stops a call which was permitted before, if there is one."""
+    for denial in state.tool_denials:
+        if denial.covers(call.tool):
+            return denial.decision
+    return state.deny if state.deny is not None and state.deny.why.stops_calls else None

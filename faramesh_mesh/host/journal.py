@@ -2,25 +2,39 @@
 
 The journal is durable and is the host's own: it never leaves it and never loosens what the records authorise. An
 agent whose journal is lost counts as one that adopted nothing, which only holds it back.
+
+    adopt(version)  -> current, on trial        settle(now)   -> current becomes good once its trial is over
+    after_crash()   -> current in trial is quarantined, good is current again
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faramesh_mesh.fleet.authority import Version
-from faramesh_mesh.records.ids import Digest, RecordId
-from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.records.codec import UINT_MAX, Fields, Primitive, ascending, decode, encode
+from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
+from faramesh_mesh.records.labels import read_name
+from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 
+FORMAT = 1
+"""First field of the bytes: a later format is refused, not misread."""
 MAX_AGENTS = 64
+"""Agents with a history. A node reports 16; the rest are agents that moved away. Past it the ones last in the order of
+names make room, which only makes them ask again."""
 MAX_QUARANTINED = 64
-MAX_NACK = 256
+"""Bodies remembered as bad, the latest. One that is forgotten is tried again and, if still bad, comes back."""
+MAX_REASON = 256
+"""Bytes of the reason for a quarantine: as much as a status can carry as NACK."""
+MAX_SIZE = 1 << 16
+"""Bytes of a journal, above what the limits allow (64 agents of 500 bytes, 64 reasons of 300)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """A policy version that an agent runs or ran. `trial_until` is when its trial ends (milliseconds since 1970), 0 once
-    it is over."""
+    """A policy version that an agent runs or ran. `epoch` is that of its rollout, `trial_until` when its trial ends
+    (milliseconds since 1970), 0 once it is over."""
 
     rollout: RecordId
+    epoch: int
     policy: RecordId
     digest: Digest
     trial_until: int = 0
@@ -49,22 +63,160 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class HostJournal:
-    """Immutable; each change is a new journal. `histories` ascend by agent; `quarantined` is in order of arrival."""
+    """Immutable; each change is a new journal, and no change is the same object. `histories` ascend by agent;
+    `quarantined` is in order of arrival."""
 
     histories: tuple[History, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
 
+    def history(self, agent: str) -> History | None:
+        """The history of an agent."""
+        return next((history for history in self.histories if history.agent == agent), None)
+
+    def has_adopted(self, agent: str, version: Version) -> bool:
+        """Whether the agent runs `version`, or last ran it well: it may go on while new adopters are held."""
+        history = self.history(agent)
+        if history is None:
+            return False
+        return history.current.is_of(version) or (history.good is not None and history.good.is_of(version))
+
+    def quarantine_reason(self, digest: Digest) -> str | None:
+        """Why a body is quarantined, none if it is not."""
+        return next((held.reason for held in self.quarantined if held.digest == digest), None)
+
+    def after_void(self, agent: str, voided: tuple[RecordId, ...]) -> int | None:
+        """The epoch up to which the agent may run nothing, because what it runs was voided: it must not fall back in
+        silence. None if that does not concern it. An agent without a history, whose journal may have been lost, may
+        have run any of `voided`: it may run nothing until none are left."""
+        history = self.history(agent)
+        if history is None:
+            return UINT_MAX if voided else None
+        return history.current.epoch if history.current.rollout in voided else None
+
+    def adopt(self, agent: str, version: Version, now_ms: int) -> "HostJournal":
+        """The agent runs `version` from now on. Its trial begins, unless the body is the one that last ran well."""
+        history = self.history(agent)
+        if history is not None and history.current.is_of(version):
+            return self
+        good = None if history is None else _good(history)
+        proven = version.trial == 0 or (good is not None and good.digest == version.digest)
+        until = 0 if proven else now_ms + version.trial * 1000
+        current = Adoption(version.rollout, version.epoch, version.policy, version.digest, until)
+        return self._with(History(agent, current, current if proven else good))
+
+    def trial_until(self, agent: str) -> int | None:
+        """When the trial of what the agent runs ends (milliseconds since 1970), none when none is under way."""
+        history = self.history(agent)
+        return None if history is None else history.current.trial_until or None
+
+    def settle(self, agent: str, now_ms: int) -> "HostJournal":
+        """What the agent runs has run well if its trial is over."""
+        history = self.history(agent)
+        if history is None or not 0 < history.current.trial_until <= now_ms:
+            return self
+        current = replace(history.current, trial_until=0)
+        return self._with(History(agent, current, current))
+
+    def quarantine(self, digest: Digest, reason: str) -> "HostJournal":
+        """Do not try this body again on this host."""
+        if self.quarantine_reason(digest) is not None:
+            return self
+        held = (*self.quarantined, Quarantined(digest, printable(reason, MAX_REASON)))
+        return replace(self, quarantined=held[-MAX_QUARANTINED:])
+
+    def absolve(self, digest: Digest) -> "HostJournal":
+        """Try this body again, for example with a newer engine."""
+        held = tuple(entry for entry in self.quarantined if entry.digest != digest)
+        return self if len(held) == len(self.quarantined) else replace(self, quarantined=held)
+
+    def _with(self, history: History) -> "HostJournal":
+        others = [other for other in self.histories if other.agent != history.agent][: MAX_AGENTS - 1]
+        return replace(self, histories=tuple(sorted([*others, history], key=lambda entry: entry.agent)))
+
     def encode(self) -> bytes:
         """The canonical bytes."""
-        raise NotImplementedError
+        return encode(
+            [
+                FORMAT,
+                [
+                    [
+                        history.agent,
+                        [_adoption_fields(history.current)],
+                        [] if history.good is None else [_adoption_fields(history.good)],
+                    ]
+                    for history in self.histories
+                ],
+                [[held.digest, held.reason] for held in self.quarantined],
+            ]
+        )
 
 
 def decode_journal(data: bytes) -> HostJournal | Rejected:
     """Read a journal back. On `Rejected` the host starts with an empty one."""
-    raise NotImplementedError
+    if len(data) > MAX_SIZE:
+        return Rejected(Reason.OVERSIZED, f"journal: {len(data)} bytes, the limit is {MAX_SIZE}")
+    try:
+        fields = decode(data, "journal")
+        if fields.uint("format") != FORMAT:
+            return Rejected(Reason.UNKNOWN_VERSION, "journal")
+        histories = ascending(fields.items("histories", MAX_AGENTS, _read_history), "histories", _agent_of)
+        journal = HostJournal(histories, fields.items("quarantined", MAX_QUARANTINED, _read_quarantined))
+        fields.end()
+    except Malformed as malformed:
+        return malformed.rejected()
+    return journal
 
 
-def after_crash(journal: HostJournal) -> HostJournal:
-    """The journal for a start after the node ended without closing it: what was in trial is quarantined, and what
+def after_crash(journal: HostJournal, reason: str = "the node ended while it was on trial") -> HostJournal:
+    """The journal for a start after the node ended without closing it: what was on trial is quarantined, and what
     last ran well is current again."""
-    raise NotImplementedError
+    for history in journal.histories:
+        if history.current.trial_until > 0:
+            journal = journal.quarantine(history.current.digest, reason)
+            others = tuple(other for other in journal.histories if other is not history)
+            if history.good is None:
+                journal = replace(journal, histories=others)
+            else:
+                back = History(history.agent, history.good, history.good)
+                journal = replace(journal, histories=tuple(sorted([*others, back], key=_agent_of)))
+    return journal
+
+
+def printable(text: str, largest: int) -> str:
+    """The text cut to `largest` bytes of printable UTF-8: what an engine says may be anything."""
+    clean = "".join(character if character.isprintable() else " " for character in text)
+    return clean.encode("utf-8", "replace")[:largest].decode("utf-8", "ignore")
+
+
+def _good(history: History) -> Adoption | None:
+    """What last ran well: the current one if it is past its trial."""
+    return history.current if history.current.trial_until == 0 else history.good
+
+
+def _agent_of(history: History) -> str:
+    return history.agent
+
+
+def _adoption_fields(adoption: Adoption) -> list[Primitive]:
+    return [adoption.rollout, adoption.epoch, adoption.policy, adoption.digest, adoption.trial_until]
+
+
+def _read_adoption(fields: Fields) -> Adoption:
+    return Adoption(
+        RecordId(fields.binary("rollout", ID_SIZE)),
+        fields.uint("epoch"),
+        RecordId(fields.binary("policy", ID_SIZE)),
+        Digest(fields.binary("digest", ID_SIZE)),
+        fields.uint("trial_until"),
+    )
+
+
+def _read_history(fields: Fields) -> History:
+    agent = read_name(fields, "agent")
+    current = fields.items("current", 1, _read_adoption, least=1)[0]
+    good = fields.items("good", 1, _read_adoption)
+    return History(agent, current, good[0] if good else None)
+
+
+def _read_quarantined(fields: Fields) -> Quarantined:
+    return Quarantined(Digest(fields.binary("digest", ID_SIZE)), fields.text("reason", MAX_REASON))
