@@ -19,7 +19,7 @@ from benchmarks.measure import Aim, Figure, Options, Result, spread
 from benchmarks.node_process import MOMENTS, Moments, globs
 from faramesh_mesh.runtime.control.client import connect
 
-PROGRAM = "from benchmarks.node_process import main; main()"
+PROGRAM = "from benchmarks.node_process import note_denials; note_denials()"
 SIZES = (8, 32, 64)
 KILLS = 60
 GAP = 1.5

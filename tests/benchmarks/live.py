@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import trio
 
-from benchmarks.homes import Member, Plan, plan_mesh, write_home
+from benchmarks.homes import REGIONS, Member, Plan, plan_mesh, write_home
 from benchmarks.measure import cpu_seconds
 from faramesh_cli.demo.processes import PROGRAM, Processes, running
 from faramesh_mesh.records.ids import KeyId, RecordId
@@ -17,6 +18,7 @@ from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import ControlError
 
 POLL = 0.05
+NO_PROXIES: Mapping[str, str] = MappingProxyType({})
 PERMIT_ALL = "agent * { default permit }"
 
 
@@ -138,12 +140,18 @@ def tail(member: Member, lines: int = 5) -> str:
 
 @contextmanager
 def live_mesh(
-    nodes: int, regions: Sequence[str] = ("eu", "us", "ap"), policy: str = PERMIT_ALL
+    nodes: int,
+    regions: Sequence[str] = REGIONS,
+    policy: str = PERMIT_ALL,
+    proxies: Mapping[str, str] = NO_PROXIES,
 ) -> Iterator[Live]:
-    """A mesh on disk, ready to be started; whatever was started is ended with the block, and its homes are removed."""
+    """A mesh on disk, ready to be started; whatever was started is ended with the block, and its homes are removed.
+
+    `proxies` names for a region the proxy that its nodes dial through.
+    """
     with tempfile.TemporaryDirectory(prefix="fm-") as folder:
         plan = plan_mesh(Path(folder), nodes, regions, policy)
         for member in plan.members:
-            write_home(plan, member)
+            write_home(plan, member, proxies.get(member.region, ""))
         with running() as processes:
             yield Live(plan, processes)

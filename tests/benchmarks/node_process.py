@@ -1,15 +1,18 @@
-"""A node process as `faramesh-mesh node run` makes it, that notes when it first denies.
+"""Node processes as `faramesh-mesh node run` makes them, that note what their enforcement point decides.
 
-The only difference to the real command: after each swap of the enforcement point's snapshot it asks the enforcement point
-about the tool of the next expected kill, and writes the time of the first denial into memory shared with who measures. So
-what is timed ends where an agent's next call would really be denied.
+The only difference to the real command: after each swap of the enforcement point's snapshot the enforcement point is asked,
+and what it answers is noted. `note_denials` writes the time of the first denial of each kill into memory shared with who
+measures, so what is timed ends where an agent's next call would really be denied. `note_answers` writes down for each
+swap whether an ordinary call is permitted and how many of the killed tools are denied.
 """
 
+import json
 import mmap
 import os
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from faramesh_mesh.host.call import Call
@@ -19,6 +22,8 @@ from faramesh_mesh.host.gate import Gate, Snapshot
 CELL = struct.Struct("q")
 MOMENTS = "BENCHMARK_MOMENTS"
 """Environment variable: file, number of nodes, index of this node, number of kills; separated by colons."""
+ANSWERS = "BENCHMARK_ANSWERS"
+"""Environment variable: file and number of kills, separated by a colon."""
 
 
 def tool(number: int) -> str:
@@ -55,19 +60,44 @@ class Moments:
         return struct.unpack_from(f"{self.nodes}q", self._cells, at)
 
 
-def main() -> None:
-    """Run the node with the watch on its gate. Arguments are those of `faramesh-mesh`."""
+def note_denials() -> None:
+    """Run the node; note the first denial by each kill, in the order of their numbers."""
     path, nodes, index, kills = os.environ[MOMENTS].rsplit(":", 3)
     moments = Moments(Path(path), int(nodes), int(kills))
-    install = Gate.install
     expected = 0
 
-    def watched(gate: Gate, snapshot: Snapshot) -> int:
+    def ask(gate: Gate) -> None:
         nonlocal expected
-        cancelled = install(gate, snapshot)
         while expected < int(kills) and gate.decide(Call(tool(expected))).why is Why.TOOL_KILLED:
             moments.note(expected, int(index), time.monotonic_ns())
             expected += 1
+
+    _run_asking(ask)
+
+
+def note_answers() -> None:
+    """Run the node; append a JSON line `[CLOCK_MONOTONIC ns, permits, kills known]` whenever one of the latter changes."""
+    path, kills = os.environ[ANSWERS].rsplit(":", 1)
+    last = (False, -1)
+
+    def ask(gate: Gate) -> None:
+        nonlocal last
+        permits = gate.decide(Call("mail/send")).permits
+        known = sum(gate.decide(Call(tool(number))).why is Why.TOOL_KILLED for number in range(int(kills)))
+        if (permits, known) != last:
+            last = (permits, known)
+            with Path(path).open("a") as file:
+                file.write(json.dumps([time.monotonic_ns(), permits, known]) + "\n")
+
+    _run_asking(ask)
+
+
+def _run_asking(ask: Callable[[Gate], None]) -> None:
+    install = Gate.install
+
+    def watched(gate: Gate, snapshot: Snapshot) -> int:
+        cancelled = install(gate, snapshot)
+        ask(gate)
         return cancelled
 
     Gate.install = watched  # type: ignore[method-assign,assignment]  # the measured process alone, never the package
