@@ -32,19 +32,30 @@ def facts(enrolment: Enrolment) -> dict[str, str]:
 class Enrolments:
     """The enrolments of a fleet."""
 
-    __slots__ = ("_index", "_records", "_validity")
+    __slots__ = ("_index", "_live", "_records", "_stamp", "_validity")
 
     def __init__(self, records: RecordSet, index: Index, validity: Validity) -> None:
         self._records = records
         self._index = index
         self._validity = validity
+        self._live: dict[str, Enrolled | Cause] = {}
+        self._stamp = validity.stamp
 
     def agents(self) -> tuple[str, ...]:
         """Every agent that was ever enrolled, ascending; revoked ones included."""
         return tuple(sorted(self._index.enrolments))
 
     def live(self, agent: str) -> Enrolled | Cause:
-        """The agent's one live enrolment, or why it has none."""
+        """The agent's one live enrolment, or why it has none. Remembered until a record is added."""
+        if self._stamp != self._validity.stamp:
+            self._live.clear()
+            self._stamp = self._validity.stamp
+        known = self._live.get(agent)
+        if known is None:
+            known = self._live[agent] = self._judge(agent)
+        return known
+
+    def _judge(self, agent: str) -> Enrolled | Cause:
         found = [each for each in self._effective(agent) if self._is_live(each)]
         if not found:
             return Cause.REVOKED if self._index.agent_revocations.get(agent) else Cause.NOT_ENROLLED

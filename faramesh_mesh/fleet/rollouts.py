@@ -10,7 +10,7 @@ from enum import StrEnum, unique
 from faramesh_mesh.fleet.cohorts import order
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.index import Index
-from faramesh_mesh.fleet.validity import Coverage, Validity
+from faramesh_mesh.fleet.validity import Coverage, Stamp, Validity
 from faramesh_mesh.records.halt import Release
 from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.kind import Kind
@@ -57,10 +57,6 @@ class Plan:
     def final(self) -> int:
         """The stage whose opening completes it: one past the last where the plan bakes."""
         return len(self.rollout.stages) + (1 if self.rollout.bake else 0)
-
-
-Stamp = tuple[int, int, bool]
-"""What a judgement was made from: the versions of the set and of the chain of roots, and whether that is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,15 +213,11 @@ class Rollouts:
         """How far a plan is for agents of this coverage. Remembered until a record is added."""
         key = plan.record.id, coverage
         known = self._progress.get(key)
-        if known is not None and known[0] == self._stamp():
+        if known is not None and known[0] == self._validity.stamp:
             return known[1]
         progress = self._judge(plan, coverage)
-        self._progress[key] = self._stamp(), progress
+        self._progress[key] = self._validity.stamp, progress
         return progress
-
-    def _stamp(self) -> Stamp:
-        chain = self._records.chain
-        return self._records.version, chain.version, chain.rival is None
 
     def _judge(self, plan: Plan, coverage: Coverage) -> Progress:
         if not self.granted(plan, coverage):

@@ -22,6 +22,10 @@ Coverage = int
 """A bit for each key of the root's table: whether its scope covers some agent. Signatures count only within it."""
 
 
+Stamp = tuple[int, int, bool]
+"""What a judgement was made from: the versions of the set and of the chain of roots, and whether that is one."""
+
+
 @dataclass(slots=True)
 class _CutChain:
     """The records that stand below a cut, found by walking back from its last one. `missing` is the next id of the walk
@@ -50,6 +54,12 @@ class Validity:
             if not key.scope.terms or key.scope.matches(labels):
                 mask |= 1 << index
         return mask
+
+    @property
+    def stamp(self) -> Stamp:
+        """Judgements made at one stamp hold as long as it is the same."""
+        chain = self._records.chain
+        return self._records.version, chain.version, chain.rival is None
 
     @property
     def has_voids(self) -> bool:
