@@ -46,7 +46,7 @@ from faramesh_mesh.gossip.messages import (
 )
 from faramesh_mesh.records.body import CHUNK, MAX_CHUNKS
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ
-from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
+from faramesh_mesh.records.codec import MAX_RECORD_ITEMS, Fields, Primitive, decode, encode
 from faramesh_mesh.records.envelope import HEADER, MAX_ENVELOPE, OVERHEAD, SEAL_SIZE, open_header
 from faramesh_mesh.records.ids import ID_SIZE, KEY_ID_SIZE, PUBLIC_KEY_SIZE, Digest, KeyId, MeshId, RecordId
 from faramesh_mesh.records.kind import Kind
@@ -132,7 +132,7 @@ def read(received: bytes) -> Message | Rejected:
         return Rejected(Reason.UNKNOWN_MESSAGE, f"type {kind}")
     what, reads = reader
     try:
-        fields = decode(body, what)
+        fields = decode(body, what, _LONGEST.get(kind, MAX_RECORD_ITEMS))
         message = reads(fields)
         fields.end()
     except Malformed as error:
@@ -334,6 +334,10 @@ def _manifest(fields: Fields) -> BodyManifest:
         _cut(fields.blob("chunks", MAX_CHUNKS * ID_SIZE, smallest=ID_SIZE), ID_SIZE),
     )
 
+
+_LONGEST = {MessageType.STEP: MAX_STEP_IDS, MessageType.VERSIONS: MAX_VERSIONS}
+"""The messages with longer arrays than a record has. HELLO is not among them: 3 KB of nested headers from somebody
+unknown would cost 30 ms."""
 
 _READERS: dict[int, tuple[str, Callable[[Fields], Message]]] = {
     MessageType.HELLO: ("hello", _hello),
