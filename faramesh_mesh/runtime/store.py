@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from struct import Struct
 from typing import Any
 
-from faramesh_mesh.records.ids import ID_SIZE, Digest, KeyId, RecordId
+from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.store_file import (
     APPENDED,
     MUST_SYNC,
@@ -27,9 +26,9 @@ from faramesh_mesh.runtime.store_file import (
     open_file,
     translated,
 )
-from faramesh_mesh.state.authoring import ChainEnd
 
 __all__ = [
+    "Authored",
     "Batch",
     "Damaged",
     "Loaded",
@@ -42,12 +41,19 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Authored:
+    """The last record that a key of this node signed, kept whole before it is sent: after a crash the same record is sent
+    again. Only its place in the chain would not do: a record that was lost after its place was taken is a gap that the
+    key's later records, being grants, wait for without end."""
+
+    key: KeyId
+    envelope: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key) replace what
-    was there; `roots`, `records` and `audit` append; `bodies` keep the first; `unwanted` bodies are removed.
-
-    `authored` is the end of a chain that this node signs for: journalled before the record is sent.
-    """
+    was there; `roots`, `records` and `audit` append; `bodies` keep the first; `unwanted` bodies are removed."""
 
     roots: tuple[bytes, ...] = ()
     records: tuple[tuple[RecordId, bytes], ...] = ()
@@ -55,7 +61,7 @@ class Batch:
     statuses: tuple[tuple[KeyId, bytes], ...] = ()
     meta: tuple[tuple[str, bytes], ...] = ()
     journal: tuple[tuple[str, bytes], ...] = ()
-    authored: tuple[tuple[KeyId, ChainEnd], ...] = ()
+    authored: tuple[Authored, ...] = ()
     audit: tuple[bytes, ...] = ()
     unwanted: tuple[Digest, ...] = ()
 
@@ -75,7 +81,7 @@ class Loaded:
     statuses: tuple[tuple[KeyId, bytes], ...]
     meta: dict[str, bytes]
     journal: dict[str, bytes]
-    authored: dict[KeyId, ChainEnd]
+    authored: dict[KeyId, Authored]
     audit_tail: bytes | None
     damaged: tuple[Damaged, ...]
     must_sync: bool
@@ -120,7 +126,7 @@ class Store:
             statuses=tuple((KeyId(key), data) for key, data in read[Shelf.STATUSES].items()),
             meta=meta,
             journal={name.decode(errors="replace"): value for name, value in read[Shelf.JOURNAL].items()},
-            authored={KeyId(key): _chain_end(data) for key, data in read[Shelf.AUTHORED].items()},
+            authored={KeyId(key): Authored(KeyId(key), data) for key, data in read[Shelf.AUTHORED].items()},
             audit_tail=tail,
             damaged=tuple(damaged),
             must_sync=must_sync,
@@ -252,12 +258,10 @@ def _rows_of(batch: Batch) -> Iterator[tuple[Shelf, Iterable[tuple[bytes, bytes]
     if batch.journal:
         yield Shelf.JOURNAL, ((agent.encode(), data) for agent, data in batch.journal)
     if batch.authored:
-        yield Shelf.AUTHORED, ((key, _CHAIN_END.pack(end.seq, end.last)) for key, end in batch.authored)
+        yield Shelf.AUTHORED, ((last.key, last.envelope) for last in batch.authored)
     if batch.audit:
         yield Shelf.AUDIT, ((b"", data) for data in batch.audit)
 
-
-_CHAIN_END = Struct(f">Q{ID_SIZE}s")
 
 _FIRST_STAYS = "ON CONFLICT (id) DO NOTHING"
 _LAST_WINS = "ON CONFLICT (id) DO UPDATE SET data = excluded.data, sum = excluded.sum"
@@ -269,11 +273,6 @@ _INSERT = {
     shelf: f"INSERT INTO {shelf} (id, data, sum) VALUES (?, ?, ?) {_CONFLICT[shelf]}"  # noqa: S608 - our own names
     for shelf in Shelf
 }
-
-
-def _chain_end(data: bytes) -> ChainEnd:
-    seq, last = _CHAIN_END.unpack(data)
-    return ChainEnd(seq, RecordId(last))
 
 
 def _holds(shelf: Shelf, key: object, data: object, check: object) -> bool:
