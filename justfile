@@ -1,0 +1,44 @@
+# What one does here. `just` alone lists it. Everything runs in the environment that `uv sync` makes.
+
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+[private]
+default:
+    @just --list
+
+# Make the environment
+setup:
+    uv sync
+
+# Style and likely mistakes
+lint:
+    ruff check
+    ruff format --check
+
+# Strict types
+types:
+    mypy
+
+# The floors of the house: who may import whom
+imports:
+    lint-imports
+
+# Every test but the slow ones: under four minutes on two cores
+test *args:
+    python -m pytest {{args}}
+
+# The tests that take minutes
+test-slow *args:
+    python -m pytest -m slow {{args}}
+
+# What is measured: a table, and JSON in out/
+bench *args:
+    PYTHONPATH=tests python -m benchmarks {{args}}
+
+# What CI runs before the tests
+check: lint types imports
+
+# Write the one style there is
+format:
+    ruff check --fix
+    ruff format
