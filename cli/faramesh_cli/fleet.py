@@ -85,6 +85,9 @@ def _moving(fleet: typer.Typer) -> None:
                 help="What exposed agents do after an abort. [default: revert, deny without a base]"
             ),
         ] = None,
+        supersedes: Annotated[
+            list[str] | None, typer.Option("--supersedes", help="A rollout under way to replace.")
+        ] = None,
         dry_run: DryRunOption = False,
         confirm_count: Annotated[
             int | None, typer.Option(help="The number of agents, instead of typing it.", min=1)
@@ -107,6 +110,7 @@ def _moving(fleet: typer.Typer) -> None:
                 line=line,
                 stages=stages,
                 on_abort=None if on_abort is None else on_abort.value,
+                supersedes=tuple(supersedes or ()),
                 dry_run=dry_run,
                 confirm_count=confirm_count,
                 wait=wait,
@@ -128,6 +132,13 @@ def _moving(fleet: typer.Typer) -> None:
         from faramesh_cli.fleet_promote import promote_rollout
 
         return promote_rollout(shell, rollout, to_stage, key)
+
+    @command(fleet, "cosign")
+    def cosign(shell: Shell, rollout: RolloutArgument, key: KeyOption = None) -> Answer:
+        """Stand behind a rollout that another key signed, and vote for the stages it voted for."""
+        from faramesh_cli.fleet_promote import cosign_rollout
+
+        return cosign_rollout(shell, rollout, key)
 
     @command(fleet, "restore")
     def restore(

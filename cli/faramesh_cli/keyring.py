@@ -73,8 +73,19 @@ def open_key(shell: Shell, home: OperatorHome, role: Role, wanted: str | None = 
     return _unlock(shell, min(able, key=lambda key: key.is_sealed), root, role)
 
 
+def unsealed_key(home: OperatorHome) -> HeldKey | None:
+    """A key for asking only that needs no passphrase, a reader's before any other."""
+    root = home.chain.current
+    free = [key for key in _files(home) if not key.is_sealed and _entry(root, key) is not None]
+    if not free:
+        return None
+    best = min(free, key=lambda key: not _may(root, key, Role.READER))
+    seed = best.seed(None)
+    return HeldKey(best.name, signer_from_seed(seed), seed)
+
+
 def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
-    """Open a key for asking only: a reader's if there is one, so that looking needs no passphrase."""
+    """Open a key for asking only, where all are sealed."""
     root = home.chain.current
     held = [key for key in _files(home) if _entry(root, key) is not None]
     if not held:
@@ -83,8 +94,7 @@ def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
             todo="ask the node on this machine over its Unix socket: --peer unix:///…/control.sock",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
-    best = min(held, key=lambda key: (key.is_sealed, not _may(root, key, Role.READER)))
-    return _unlock(shell, best, root, None)
+    return _unlock(shell, held[0], root, None)
 
 
 def _files(home: OperatorHome) -> tuple[KeyFile, ...]:

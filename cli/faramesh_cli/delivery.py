@@ -1,0 +1,92 @@
+"""Offering signed records to several nodes at once, until enough of them hold them on disk: the node first spoken to may
+die the next moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from faramesh_cli.peers import Identity
+from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.runtime.control.client import ControlClient, connect
+from faramesh_mesh.runtime.control.errors import ControlError
+
+ENOUGH = 3
+"""Nodes on whose disks a record must be before the client stops: two may die at once."""
+SECONDS = 6.0
+"""How long nodes are tried. The record stays in the outbox and is offered again by the next command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Offered records are durable on `durable` nodes of `nodes`. `refused` is why a node did not take one."""
+
+    durable: int
+    nodes: int
+    refused: Rejected | None
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the mesh keeps them whatever happens to the node first spoken to."""
+        return self.durable >= min(ENOUGH, self.nodes)
+
+    def __str__(self) -> str:
+        return f"durable on {self.durable} of {self.nodes}"
+
+
+@dataclass(slots=True)
+class Courier:
+    """One delivery: what is offered, and who has it."""
+
+    identity: Identity
+    envelopes: tuple[bytes, ...]
+    bodies: tuple[bytes, ...]
+    nodes: int
+    _holders: set[KeyId] = field(default_factory=set)
+    _refused: list[Rejected] = field(default_factory=list)
+    _troubles: list[str] = field(default_factory=list)
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What went wrong on the way, for people."""
+        return tuple(self._troubles)
+
+    async def deliver(self, first: ControlClient, others: Sequence[str]) -> Delivery:
+        """Offer to the node that is connected and, at the same time, to others one after the other in two rows."""
+        waiting = [target for target in others if target != first.target]
+        with trio.move_on_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._offer, first, nursery.cancel_scope)
+                for _ in range(ENOUGH - 1):
+                    nursery.start_soon(self._offer_to, waiting, first.node, nursery.cancel_scope)
+        return self._delivery()
+
+    def _delivery(self) -> Delivery:
+        return Delivery(len(self._holders), self.nodes, self._refused[0] if self._refused else None)
+
+    async def _offer_to(self, waiting: list[str], first: KeyId, finished: trio.CancelScope) -> None:
+        while waiting:
+            target = waiting.pop(0)
+            try:
+                async with connect(
+                    target, self.identity.mesh, self.identity.signer, self.identity.chain
+                ) as client:
+                    if client.node not in self._holders and client.node != first:
+                        await self._offer(client, finished)
+            except (ControlError, ValueError) as error:
+                self._troubles.append(str(error))
+
+    async def _offer(self, client: ControlClient, finished: trio.CancelScope) -> None:
+        try:
+            outcomes = await client.offer(self.envelopes, bodies=self.bodies)
+        except ControlError as error:
+            self._troubles.append(str(error))
+            return
+        refused = next((outcome.rejected for outcome in outcomes if outcome.rejected is not None), None)
+        if refused is not None:
+            self._refused.append(refused)
+            return
+        self._holders.add(client.node)
+        if self._delivery().is_enough:
+            finished.cancel()

@@ -1,0 +1,76 @@
+"""`fleet abort`, `hold` and `release`: end a rollout, freeze it, let it go on."""
+
+import trio
+
+from faramesh_cli.command import Shell
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.fleet_status import next_step, progress_json, progress_of
+from faramesh_cli.naming import find_rollout
+from faramesh_cli.output import Answer
+from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.session import Draft, open_session
+from faramesh_mesh.fleet.fleet import RolloutView
+from faramesh_mesh.records.chain import NO_EXTRA, Head
+from faramesh_mesh.records.halt import MAX_REASON, Abort, Hold, Release
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Control, Record
+from faramesh_mesh.records.role import Role
+
+
+def abort_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
+    """End a rollout for ever."""
+    return trio.run(_halt, shell, text, Kind.ABORT, reason, key)
+
+
+def hold_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
+    """Freeze a rollout: nobody adopts its policy newly."""
+    return trio.run(_halt, shell, text, Kind.HOLD, reason, key)
+
+
+def release_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
+    """Lift the holds that stand now; one that arrives later stays."""
+    return trio.run(_halt, shell, text, Kind.RELEASE, reason, key)
+
+
+async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | None) -> Answer:
+    if not reason.strip() or len(reason.encode()) > MAX_REASON:
+        raise misused(f"--reason has 1 to {MAX_REASON} bytes", "say in a few words why")
+    async with open_session(shell, Role.ROLLOUT, key) as session:
+        view = find_rollout(session.known, text)
+        if view.status.is_final and kind is not Kind.ABORT:
+            raise Refusal(
+                f"{view.record.short} is {view.status.value}: there is nothing to {kind.name.lower()}",
+                unchanged="nothing was signed",
+                exit_code=ExitCode.REFUSED,
+            )
+        if kind is Kind.RELEASE and not view.holds:
+            raise Refusal(
+                f"{view.record.short} has no hold to release{f' ({view.why})' if view.why else ''}",
+                unchanged="nothing was signed",
+                exit_code=ExitCode.REFUSED,
+            )
+        (record,) = session.sign([_draft(kind, view, reason)])
+        delivery = await session.deliver()
+        after = session.known.fleet.rollout(view.record.id) or view
+        progress = progress_of(session.known, view.record.id)
+        return Answer(
+            kind.name.lower(),
+            {"mesh": session.name, "record": record.id.hex(), **progress_json(session.known, progress)},
+            [f"{record.short} {delivery}", progress.line()],
+            session.known.reach(),
+            todo=next_step(after),
+        )
+
+
+def _draft(kind: Kind, view: RolloutView, reason: str) -> Draft:
+    rollout = view.record.id
+    holds = tuple(sorted(hold.id for hold in view.holds))
+
+    def draft(head: Head, _signed: tuple[Record, ...]) -> Control:
+        if kind is Kind.ABORT:
+            return Abort(head, rollout, reason, NO_EXTRA)
+        if kind is Kind.HOLD:
+            return Hold(head, rollout, reason, NO_EXTRA)
+        return Release(head, rollout, holds, reason, NO_EXTRA)
+
+    return kind, draft

@@ -1,0 +1,225 @@
+"""`fleet kill`: stop agents at once, and say no more than was seen: durable where, denying how many of whom."""
+
+from dataclasses import dataclass
+from time import monotonic
+
+import trio
+
+from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.fleet_list import acknowledges
+from faramesh_cli.knowledge import Knowledge
+from faramesh_cli.naming import read_selector, select, some
+from faramesh_cli.output import Answer, Json
+from faramesh_cli.parsing import Share, awaited, counted, duration_ms
+from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.session import Draft, Session, open_session
+from faramesh_mesh.fleet.kills import LiveKill
+from faramesh_mesh.fleet.preview import KillPreview, preview_kill
+from faramesh_mesh.records.chain import NO_EXTRA, Head
+from faramesh_mesh.records.halt import MAX_REASON
+from faramesh_mesh.records.kill import MAX_TOOLS, Kill
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Control, Record
+from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.selector import Selector
+
+RECENT_MS = 3_600_000
+"""Kills of the last hour count together: killing the fleet in slices is killing the fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillRequest:
+    """What was typed. `instance` is set when the target is one instance."""
+
+    target: str
+    instance: str | None
+    reason: str
+    tools: tuple[str, ...]
+    wait: str
+    timeout: str
+    alone: bool
+    confirm_max: int | None
+    dry_run: bool
+    key: str | None
+
+
+def kill_agents(shell: Shell, request: KillRequest) -> Answer:
+    """Kill the agents that the target selects."""
+    selector = read_selector(request.target)
+    share = awaited(request.wait, "--wait")
+    timeout_ms = duration_ms(request.timeout, "--timeout")
+    _check_texts(request)
+
+    async def kill() -> Answer:
+        async with open_session(shell, None if request.dry_run else Role.KILL, request.key) as session:
+            if request.instance is None or request.instance not in session.known.fleet.agents():
+                select(session.known, selector)
+            preview = preview_kill(session.known.enrolled(), selector)
+            if request.dry_run:
+                return _dry_run(session, preview)
+            _confirm(shell, session, preview, request)
+            start = monotonic()
+            (record,) = session.sign([_draft(selector, request)])
+            delivery = await session.deliver()
+            seen = Seen(session.known, record, start)
+            await session.wait(lambda: seen.look(share), timeout_ms)
+            return seen.answer(session, str(delivery), share)
+
+    return trio.run(kill)
+
+
+def _check_texts(request: KillRequest) -> None:
+    if not request.reason.strip() or len(request.reason.encode()) > MAX_REASON:
+        raise misused(
+            f"--reason has 1 to {MAX_REASON} bytes", "say in a few words what happened, and the incident"
+        )
+    if len(request.tools) > MAX_TOOLS:
+        raise misused(
+            f"--tools: at most {MAX_TOOLS} globs in one kill", "use a wider glob, or kill the agent"
+        )
+
+
+def _draft(selector: Selector, request: KillRequest) -> Draft:
+    def draft(head: Head, _signed: tuple[Record, ...]) -> Control:
+        return Kill(head, selector, tuple(sorted(set(request.tools))), request.reason, 0, NO_EXTRA)
+
+    return Kind.KILL, draft
+
+
+def _confirm(shell: Shell, session: Session, preview: KillPreview, request: KillRequest) -> None:
+    """One instance needs nothing but a reason. More than half of the fleet, recent kills counted together, needs a second
+    person or `--alone`. Anything between needs the number."""
+    hit = len(preview.agents)
+    recent = recently_killed(session.known)
+    together = len(recent.union(preview.agents))
+    if preview.fleet > 1 and 2 * together > preview.fleet and request.instance is None and not request.alone:
+        raise Refusal(
+            f"{together} of {preview.fleet} agents would be killed"
+            + (f", {len(recent)} of them already within the hour" if recent else ""),
+            unchanged="nothing was signed",
+            todo="have a second person look, then pass --alone to do it all the same",
+            exit_code=ExitCode.REFUSED,
+        )
+    if request.instance is not None:
+        return
+    if request.confirm_max is not None:
+        if hit > request.confirm_max:
+            raise Refusal(
+                f"--confirm-max {request.confirm_max}, but this would kill {counted(hit, 'agent')}",
+                unchanged="nothing was signed",
+                todo="look at it with --dry-run",
+                exit_code=ExitCode.REFUSED,
+            )
+        return
+    for line in _preview_lines(preview):
+        shell.terminal.progress(f"  {line}")
+    ask_number(
+        shell, f"{session.name}: kill {counted(hit, 'agent')}. Type {hit} to sign:", hit, "--confirm-max"
+    )
+
+
+def recently_killed(known: Knowledge) -> set[str]:
+    """The agents that whole kills of the last hour deny."""
+    since = known.as_of - RECENT_MS
+    return {
+        agent
+        for view in known.fleet.kills()
+        if view.record.head.at >= since and not view.kill.tools
+        for agent in view.agents
+        if known.fleet.enrolled(agent) is not None
+    }
+
+
+def _dry_run(session: Session, preview: KillPreview) -> Answer:
+    return Answer(
+        "kill-preview",
+        {
+            "mesh": session.name,
+            "agents": list(preview.agents),
+            "fleet": preview.fleet,
+            "regions": {region: hit for region, hit, _ in preview.regions},
+            "selected_by_absence": list(preview.by_absence),
+            "asks_for_second_person": preview.is_most,
+        },
+        _preview_lines(preview),
+        session.known.reach(),
+        todo=f"the same without --dry-run (in CI with --confirm-max {len(preview.agents)})",
+    )
+
+
+def _preview_lines(preview: KillPreview) -> list[str]:
+    regions = ", ".join(f"{region} {hit} of {enrolled}" for region, hit, enrolled in preview.regions if hit)
+    lines = [
+        f"{len(preview.agents)} of {counted(preview.fleet, 'agent')}: {some(preview.agents)}",
+        f"by region: {regions}",
+    ]
+    if preview.by_absence:
+        lines.append(
+            f"! {counted(len(preview.by_absence), 'agent')} selected only for lack of a label: "
+            f"{some(preview.by_absence)}"
+        )
+    return lines
+
+
+class Seen:
+    """What has been seen of a kill since it was signed."""
+
+    def __init__(self, known: Knowledge, record: Record, start: float) -> None:
+        self._known = known
+        self._record = record
+        self._start = start
+        self._after: dict[str, float] = {}
+        self._agents = next((view.agents for view in known.fleet.kills() if view.record.id == record.id), ())
+
+    def look(self, share: Share) -> bool:
+        """Note who denies by now; whether that is enough."""
+        elapsed = monotonic() - self._start
+        for agent in self._agents:
+            if agent not in self._after and self._denies(agent):
+                self._after[agent] = elapsed
+        return len(self._after) >= share.of(len(self._agents))
+
+    def _denies(self, agent: str) -> bool:
+        payload = self._record.payload
+        return isinstance(payload, Kill) and acknowledges(
+            self._known.report(agent), LiveKill(self._record, payload)
+        )
+
+    def answer(self, session: Session, delivery: str, share: Share) -> Answer:
+        """The answer: nothing in it was not seen."""
+        self.look(share)
+        pending = tuple(agent for agent in self._agents if agent not in self._after)
+        total, denying = len(self._agents), len(self._after)
+        took = f" after {max(self._after.values()):.2f} s" if self._after else ""
+        lines = [f"{self._record.short} {delivery}, denying {denying} of {total}{took}"]
+        if pending:
+            quiet = self._silent(pending)
+            lines.append(f"  not acknowledged: {some(pending, 20)}" + (f" ({quiet} silent)" if quiet else ""))
+            lines.append(
+                "  it is in force wherever it arrives; this mesh has no controllers, so no bound can be stated"
+            )
+        data: dict[str, Json] = {
+            "mesh": session.name,
+            "kill": self._record.id.hex(),
+            "kill_short": self._record.short,
+            "delivery": delivery,
+            "agents": list(self._agents),
+            "acknowledged": list(self._after),
+            "not_acknowledged": list(pending),
+            "seconds": max(self._after.values(), default=None),
+            "bound": None,
+        }
+        undo = f"undo with faramesh-mesh fleet restore {self._record.short} --policy FILE --message …"
+        return Answer(
+            "kill",
+            data,
+            lines,
+            session.known.reach(),
+            todo=f"faramesh-mesh fleet list shows who has not acknowledged; {undo}" if pending else undo,
+            exit_code=ExitCode.UNCONFIRMED if pending else ExitCode.DONE,
+        )
+
+    def _silent(self, agents: tuple[str, ...]) -> int:
+        nodes = [self._known.heard_of(agent) for agent in agents]
+        return sum(node is None or not node.is_alive for node in nodes)

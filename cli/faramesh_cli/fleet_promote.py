@@ -1,0 +1,154 @@
+"""`fleet promote` votes for the next stages of a rollout; `fleet cosign` stands behind one that another key signed."""
+
+import trio
+
+from faramesh_cli.command import Shell
+from faramesh_cli.drafts import vote_draft
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.fleet_status import next_step, progress_json, progress_of
+from faramesh_cli.naming import find_rollout
+from faramesh_cli.output import Answer
+from faramesh_cli.refusal import Refusal
+from faramesh_cli.session import Draft, Session, open_session
+from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
+from faramesh_mesh.records.chain import NO_EXTRA, Head
+from faramesh_mesh.records.cosign import Cosign
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Control, Record
+from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.vote import Vote
+
+
+def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | None) -> Answer:
+    """Vote for each stage in turn, up to `to_stage` or the next one."""
+
+    async def promote() -> Answer:
+        async with open_session(shell, Role.ROLLOUT, key) as session:
+            view = find_rollout(session.known, text)
+            _refuse_stopped(view)
+            last = view.stage + 1 if to_stage is None else to_stage
+            if last > view.stages:
+                raise Refusal(
+                    f"{view.record.short} has {view.stages} stages",
+                    unchanged="nothing was signed",
+                    exit_code=ExitCode.REFUSED,
+                )
+            if last <= view.stage:
+                return _answer(session, view, f"stage {view.stage} of {view.record.short} is open already")
+            stages = [
+                stage
+                for stage in range(view.stage + 1, last + 1)
+                if not _has_voted(session, view.record.id, stage)
+            ]
+            if not stages:
+                raise Refusal(
+                    f"key {session.key.name} has voted for stage {last} already; others must",
+                    unchanged="nothing was signed",
+                    todo="another operator promotes it as well",
+                    exit_code=ExitCode.NOT_AUTHORISED,
+                )
+            session.sign([vote_draft(view.record.id, stage) for stage in stages])
+            delivery = await session.deliver()
+            after = session.known.fleet.rollout(view.record.id) or view
+            return _answer(session, after, f"vote for stage {stages[-1]} {delivery}", wanted=last)
+
+    return trio.run(promote)
+
+
+def cosign_rollout(shell: Shell, text: str, key: str | None) -> Answer:
+    """Cosign a rollout and its policy, and vote for the stages that others voted for."""
+
+    async def cosign() -> Answer:
+        async with open_session(shell, Role.ROLLOUT, key) as session:
+            view = find_rollout(session.known, text)
+            policy = session.known.records.get(view.rollout.policy)
+            targets = [record for record in (policy, view.record) if record is not None]
+            drafts: list[Draft] = [
+                _cosign_draft(record.id) for record in targets if not _stands_behind(session, record)
+            ]
+            voted = {
+                record.payload.stage
+                for record in session.known.records.in_order()
+                if isinstance(record.payload, Vote) and record.payload.rollout == view.record.id
+            }
+            drafts += [
+                vote_draft(view.record.id, stage)
+                for stage in sorted(voted)
+                if not _has_voted(session, view.record.id, stage)
+            ]
+            if not drafts:
+                return _answer(
+                    session, view, f"key {session.key.name} stands behind {view.record.short} already"
+                )
+            session.sign(drafts)
+            delivery = await session.deliver()
+            after = session.known.fleet.rollout(view.record.id) or view
+            return _answer(session, after, f"{view.record.short} cosigned by {session.key.name}, {delivery}")
+
+    return trio.run(cosign)
+
+
+def _refuse_stopped(view: RolloutView) -> None:
+    wrong = {
+        RolloutStatus.ABORTED: ExitCode.ABORTED,
+        RolloutStatus.SUPERSEDED: ExitCode.SUPERSEDED,
+        RolloutStatus.HELD: ExitCode.HELD,
+    }.get(view.status)
+    if wrong is not None:
+        why = f" ({view.why})" if view.why else ""
+        raise Refusal(
+            f"{view.record.short} is {view.status.value}{why}",
+            unchanged="nothing was signed",
+            todo=next_step(view) or "push anew: an ended rollout does not go on",
+            exit_code=wrong,
+        )
+
+
+def _has_voted(session: Session, rollout: RecordId, stage: int) -> bool:
+    return any(
+        isinstance(record.payload, Vote)
+        and record.key == session.key.signer.id
+        and record.payload.rollout == rollout
+        and record.payload.stage == stage
+        for record in session.known.records.in_order()
+    )
+
+
+def _stands_behind(session: Session, target: Record) -> bool:
+    return target.key == session.key.signer.id or any(
+        isinstance(record.payload, Cosign)
+        and record.key == session.key.signer.id
+        and record.payload.target == target.id
+        for record in session.known.records.in_order()
+    )
+
+
+def _cosign_draft(target: RecordId) -> Draft:
+    def draft(head: Head, _signed: tuple[Record, ...]) -> Control:
+        return Cosign(head, target, NO_EXTRA)
+
+    return Kind.COSIGN, draft
+
+
+def _answer(session: Session, view: RolloutView, did: str, wanted: int = 0) -> Answer:
+    progress = progress_of(session.known, view.record.id)
+    lines = [did, progress.line()]
+    code = ExitCode.DONE
+    todo = next_step(view)
+    if view.stage < wanted:
+        lines.append(f"stage {wanted} opens once enough keys have voted for it")
+        code, todo = (
+            ExitCode.NOT_AUTHORISED,
+            f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",
+        )
+    elif view.status is RolloutStatus.COMPLETE:
+        todo = f"faramesh-mesh fleet status {view.record.short}"
+    return Answer(
+        "promote",
+        {"mesh": session.name, **progress_json(session.known, progress)},
+        lines,
+        session.known.reach(),
+        todo=todo,
+        exit_code=code,
+    )

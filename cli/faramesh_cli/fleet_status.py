@@ -1,0 +1,232 @@
+"""`fleet status`: where rollouts stand, as their records say and as agents attest."""
+
+from dataclasses import dataclass
+
+import trio
+
+from faramesh_cli.command import Shell
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.fleet_list import policy_name, spoken_for
+from faramesh_cli.knowledge import Knowledge
+from faramesh_cli.naming import find_rollout, some
+from faramesh_cli.output import Answer, Json, columns, instant
+from faramesh_cli.parsing import counted
+from faramesh_cli.refusal import Refusal
+from faramesh_cli.session import Session, open_session
+from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
+from faramesh_mesh.records.halt import Hold
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.status import Standing
+
+_CODES = {
+    RolloutStatus.ABORTED: ExitCode.ABORTED,
+    RolloutStatus.HELD: ExitCode.HELD,
+    RolloutStatus.SUPERSEDED: ExitCode.SUPERSEDED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A rollout with what the agents of its open cohort attest.
+
+    `running` say that they run it; `pending` are in the open cohort and say something else, or nothing; `silent` are those
+    of them whose node was not heard lately; `nacks` are (agent, why) of those that could not load it; `outside` run it and
+    are not in the open cohort (they had it before an abort, or are pinned elsewhere).
+    """
+
+    view: RolloutView
+    running: tuple[str, ...]
+    pending: tuple[str, ...]
+    silent: tuple[str, ...]
+    nacks: tuple[tuple[str, str], ...]
+    outside: tuple[str, ...]
+
+    def line(self) -> str:
+        """One line for people."""
+        view = self.view
+        parts = [f"{view.status.value} {view.stage}/{view.stages}"]
+        if view.why:
+            parts.append(view.why)
+        if view.cohort:
+            parts.append(
+                f"new on {len(self.running)} of {len(view.cohort)}: {some(self.running) or 'none yet'}"
+            )
+        rest = len(view.roster) - len(view.cohort)
+        if rest:
+            parts.append(f"old on the other {rest}")
+        return "; ".join(parts)
+
+    def exit_code(self, *, waited: bool = False) -> ExitCode:
+        """The code for its state. A finished rollout always has the same one."""
+        if self.view.status in _CODES:
+            return _CODES[self.view.status]
+        if self.view.status is RolloutStatus.COMPLETE and not waited:
+            return ExitCode.DONE
+        if self.nacks:
+            return ExitCode.HELD
+        if waited and self.pending:
+            return ExitCode.TIMEOUT
+        return ExitCode.PARTIAL if self.silent else ExitCode.DONE
+
+
+def progress_of(known: Knowledge, rollout: RecordId) -> Progress:
+    """A rollout as attested by verified statuses."""
+    view = known.fleet.rollout(rollout)
+    if view is None:
+        raise Refusal("that rollout is not held")
+    running, pending, silent, nacks = [], [], [], []
+    for agent in view.cohort:
+        report, heard = known.report(agent), known.heard_of(agent)
+        if report is not None and report.rollout == rollout and report.standing is Standing.ENFORCING:
+            running.append(agent)
+            continue
+        if known.fleet.kills_of(agent):
+            continue  # a killed agent denies, whatever it would run: `fleet list` shows it
+        pending.append(agent)
+        if heard is None or not heard.is_alive:
+            silent.append(agent)
+        elif report is not None and report.nack:
+            nacks.append((agent, report.nack))
+    cohort = set(view.cohort)
+    outside = [
+        agent
+        for agent in view.roster
+        if agent not in cohort and (report := known.report(agent)) is not None and report.rollout == rollout
+    ]
+    return Progress(view, tuple(running), tuple(pending), tuple(silent), tuple(nacks), tuple(outside))
+
+
+def show_status(shell: Shell, rollout: str | None) -> Answer:
+    """One rollout in full, or all in a table."""
+    return trio.run(_status, shell, rollout)
+
+
+async def _status(shell: Shell, rollout: str | None) -> Answer:
+    async with open_session(shell) as session:
+        if rollout is None:
+            return _all(session)
+        return _one(session, find_rollout(session.known, rollout))
+
+
+def _one(session: Session, view: RolloutView) -> Answer:
+    known = session.known
+    progress = progress_of(known, view.record.id)
+    reach = known.reach()
+    lines = [
+        f'{view.record.short} {policy_name(known, view.rollout.policy)} "{view.rollout.message}", epoch {view.epoch}',
+        progress.line(),
+    ]
+    for agent in progress.running:
+        report = known.report(agent)
+        if report is not None:
+            total = report.permits + report.denies + report.defers
+            denied = f", deny {100 * report.denies / total:.1f} %, defer {report.defers}" if total else ""
+            lines.append(f"  {agent}: {counted(total, 'decision')}{denied}")
+    lines += [f"  {agent}: cannot run it: {why}" for agent, why in progress.nacks]
+    waiting = [agent for agent in progress.pending if agent not in dict(progress.nacks)]
+    if waiting:
+        quiet = f" ({len(progress.silent)} silent)" if progress.silent else ""
+        lines.append(f"  not reported: {some(waiting)}{quiet}")
+    if progress.outside:
+        lines.append(f"  still on it outside the open cohort: {some(progress.outside)}")
+    lines += [
+        f'  held by {hold.short}: "{hold.payload.reason}"'
+        for hold in view.holds
+        if isinstance(hold.payload, Hold)
+    ]
+    lines.append(spoken_for(session.name, reach))
+    return Answer(
+        "rollout-status",
+        {"mesh": session.name, **progress_json(known, progress)},
+        lines,
+        reach,
+        todo=next_step(view),
+        exit_code=progress.exit_code(),
+    )
+
+
+def next_step(view: RolloutView) -> str:
+    """What an operator does next with a rollout, where there is a next."""
+    ident = view.record.short
+    match view.status:
+        case RolloutStatus.CANARY | RolloutStatus.EXPAND | RolloutStatus.BAKE | RolloutStatus.SHADOW:
+            return f"faramesh-mesh fleet promote {ident}, or fleet abort {ident} --reason …"
+        case RolloutStatus.HELD if view.holds:
+            return f"faramesh-mesh fleet release {ident} --reason …, or fleet abort {ident} --reason …"
+        case RolloutStatus.HELD:
+            return f"faramesh-mesh fleet abort {ident} --reason …"
+        case RolloutStatus.PROPOSED:
+            return f"another operator runs: faramesh-mesh fleet cosign {ident}"
+        case _:
+            return ""
+
+
+def progress_json(known: Knowledge, progress: Progress) -> dict[str, Json]:
+    """A rollout for programs."""
+    view = progress.view
+    return {
+        "rollout": view.record.id.hex(),
+        "rollout_short": view.record.short,
+        "kind": view.record.kind.name.lower(),
+        "line": view.rollout.line,
+        "policy": view.rollout.policy.hex(),
+        "policy_name": policy_name(known, view.rollout.policy),
+        "message": view.rollout.message,
+        "at": instant(view.record.head.at),
+        "epoch": view.epoch,
+        "status": view.status.value,
+        "why": view.why,
+        "stage": view.stage,
+        "stages": view.stages,
+        "roster_count": view.rollout.count,
+        "cohort": list(view.cohort),
+        "running": list(progress.running),
+        "pending": list(progress.pending),
+        "silent": list(progress.silent),
+        "nacks": [{"instance": agent, "why": why} for agent, why in progress.nacks],
+        "outside": list(progress.outside),
+        "holds": [hold.id.hex() for hold in view.holds],
+    }
+
+
+def _all(session: Session) -> Answer:
+    known = session.known
+    found = [progress_of(known, view.record.id) for view in known.fleet.rollouts()]
+    rows = [
+        [
+            each.view.record.short,
+            policy_name(known, each.view.rollout.policy),
+            str(each.view.epoch),
+            each.view.status.value,
+            f"{each.view.stage}/{each.view.stages}",
+            f"{len(each.running)} of {each.view.rollout.count}",
+            each.view.rollout.message,
+        ]
+        for each in found
+    ]
+    live = [view for view in known.fleet.kills() if view.agents]
+    reach = known.reach()
+    lines = columns(("ROLLOUT", "POLICY", "EPOCH", "STATUS", "STAGE", "RUNNING", "MESSAGE"), rows)
+    lines += [f'{view.record.short} kills {some(view.agents)}: "{view.kill.reason}"' for view in live]
+    lines.append(spoken_for(session.name, reach))
+    active = [each.view for each in found if not each.view.status.is_final]
+    return Answer(
+        "fleet-status",
+        {
+            "mesh": session.name,
+            "rollouts": [progress_json(known, each) for each in found],
+            "kills": [
+                {"kill": view.record.id.hex(), "reason": view.kill.reason, "agents": list(view.agents)}
+                for view in live
+            ],
+        },
+        lines,
+        reach,
+        rows="rollouts",
+        todo=next_step(active[0])
+        if active
+        else ""
+        if found
+        else "faramesh-mesh fleet push --all --policy FILE --message …",
+        exit_code=ExitCode.PARTIAL if reach.is_partial else ExitCode.DONE,
+    )

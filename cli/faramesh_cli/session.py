@@ -1,0 +1,234 @@
+"""The operator's client: syncs with any node, verifies what it gets, signs, and delivers.
+
+open cache -> connect to the first that answers -> pull what is missing -> [sign, journal] -> offer to three nodes
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import trio
+
+from faramesh_cli.command import Shell
+from faramesh_cli.delivery import Courier, Delivery
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.keyring import HeldKey
+from faramesh_cli.knowledge import Knowledge
+from faramesh_cli.output import now_ms
+from faramesh_cli.peers import Identity, first_that_answers, identify, name_of, refused_by, targets
+from faramesh_cli.refusal import Refusal
+from faramesh_mesh.fleet.fleet import bodies_of
+from faramesh_mesh.records.chain import Head
+from faramesh_mesh.records.ids import Digest, RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Control, Record
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.records.role import Role
+from faramesh_mesh.runtime.control.client import ControlClient
+from faramesh_mesh.runtime.control.errors import ControlError, Refused
+from faramesh_mesh.runtime.operator_cache import Held, OperatorCache, OperatorHomeError
+from faramesh_mesh.runtime.operator_home import OperatorHome
+from faramesh_mesh.state.authoring import head_of_kill, next_head
+from faramesh_mesh.trust.admission import admit, sign_control
+
+Draft: TypeAlias = tuple[Kind, Callable[[Head, tuple[Record, ...]], Control]]
+"""A record to be signed: makes the payload from its head and the records signed before it in the same command."""
+
+_POLL_SECONDS = 0.02
+_POLL_SECONDS_PER_NODE = 0.000_5
+"""How often statuses are heard while waiting: often in a small mesh, once a second in one of two thousand nodes."""
+
+
+@dataclass(slots=True)
+class Session:
+    """An open conversation with the mesh. Made by `open_session`."""
+
+    shell: Shell
+    identity: Identity
+    known: Knowledge
+    client: ControlClient
+    cache: OperatorCache | None
+    _stack: AsyncExitStack
+    _gone: set[str] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The mesh's name."""
+        return self.known.records.chain.current.name
+
+    @property
+    def key(self) -> HeldKey:
+        """The key that signs. A session that signs was opened for a role."""
+        assert self.identity.key is not None  # noqa: S101 - see `identify`
+        return self.identity.key
+
+    async def start(self) -> None:
+        """Pull, hear, and offer again what an earlier command could not make durable."""
+        await self._sync()
+        if self.cache is None:
+            return
+        reached = () if self.client.target.startswith("unix:") else (self.client.target,)
+        self.cache.keep([], {}, dict.fromkeys((*self.known.addresses(), *reached), now_ms()))
+        if pending := self._take_in_outbox(self.cache):
+            self.shell.terminal.progress(f"offering again what was signed before: {', '.join(pending)}")
+            await self.deliver()
+
+    async def refresh(self, *, records: bool = True) -> None:
+        """Hear the statuses anew, and pull. When the node that answered is gone, another one is asked."""
+        try:
+            if records:
+                await self._sync()
+            else:
+                self.known.hear(await self.client.statuses(), name_of(self.client))
+        except Refused as error:
+            raise refused_by(self.client.target, error) from None
+        except ControlError as error:
+            self.shell.terminal.progress(f"{error}; asking another node")
+            self._gone.add(self.client.target)
+            left = [target for target in self._targets() if target not in self._gone]
+            self.client = await first_that_answers(self.shell, self.identity, left, self._stack)
+            await self._sync()
+
+    async def wait(self, done: Callable[[], bool], timeout_ms: int, *, records: bool = False) -> bool:
+        """Hear statuses again and again until `done`, at most so long. Whether it came about."""
+        with trio.move_on_after(timeout_ms / 1_000):
+            while not done():
+                await trio.sleep(min(1.0, _POLL_SECONDS + _POLL_SECONDS_PER_NODE * len(self.known.heard)))
+                await self.refresh(records=records)
+        return done()
+
+    def sign(self, drafts: Sequence[Draft], bodies: Sequence[bytes] = ()) -> tuple[Record, ...]:
+        """Sign records one after the other and journal them, all before anything is sent."""
+        home, cache = self._signing()
+        records, key = self.known.records, self.key.signer
+        held = {self.known.bodies.put(body): body for body in bodies}
+        signed: tuple[Record, ...] = ()
+        with home.signing():
+            journalled = cache.journalled(key.id)
+            for kind, draft in drafts:
+                make = head_of_kill if kind is Kind.KILL else next_head
+                try:
+                    payload = draft(make(records, key.id, now_ms(), journalled), signed)
+                    record = sign_control(kind, payload, records.chain.mesh, key)
+                except ValueError as error:
+                    raise Refusal(
+                        str(error), unchanged="nothing was signed", exit_code=ExitCode.REFUSED
+                    ) from None
+                records.add(record)
+                self.known.fleet.apply(record)
+                signed = (*signed, record)
+            cache.sign(signed, held)
+        return signed
+
+    async def deliver(self) -> Delivery:
+        """Offer all that is in the outbox until enough nodes hold it durably."""
+        _, cache = self._signing()
+        outbox = cache.outbox()
+        courier = Courier(
+            self.identity,
+            tuple(held.envelope for held in outbox),
+            self._bodies_of([held.id for held in outbox]),
+            max(1, len(self.known.fleet.nodes())),
+        )
+        delivery = await courier.deliver(self.client, self._targets())
+        if delivery.is_enough:
+            cache.sent(held.id for held in outbox)
+        elif delivery.refused is not None:
+            self.shell.terminal.warn(f"a node refused what was signed: {delivery.refused}")
+        elif not delivery.durable:
+            raise Refusal(
+                f"no node has taken it: {'; '.join(courier.troubles[:2]) or 'no answer in time'}",
+                unchanged="the fleet; what was signed is kept here and offered again by the next command",
+                todo="faramesh-mesh fleet status --peer HOST:PORT, with a node that answers",
+            )
+        return delivery
+
+    def _signing(self) -> tuple[OperatorHome, OperatorCache]:
+        if self.identity.home is None or self.cache is None:
+            raise Refusal(
+                "only an operator's home can sign", todo="pass --home DIR", exit_code=ExitCode.NOT_AUTHORISED
+            )
+        return self.identity.home, self.cache
+
+    def _targets(self) -> list[str]:
+        cached = [] if self.cache is None else self.cache.peers()
+        return targets(self.shell, self.identity, (*self.known.addresses(), *cached))
+
+    async def _sync(self) -> None:
+        known = self.known
+        pulled = await self.client.pull_into(known.records, known.fleet.apply)
+        for refusal in pulled.refused[:1]:
+            self.shell.terminal.warn(f"{self.client.target} sent a record that does not verify: {refusal}")
+        bodies: dict[Digest, bytes] = {}
+        for digest in known.fleet.wanted_bodies():
+            if digest not in known.bodies and (body := await self.client.body(digest)) is not None:
+                bodies[known.bodies.put(body)] = body
+        if self.cache is not None and self.identity.home is not None:
+            self.cache.keep([Held(record.id, record.envelope) for record in pulled.added], bodies, {})
+            self.identity.home.add_root(known.records.chain)
+        known.hear(await self.client.statuses(), name_of(self.client))
+
+    def _take_in_outbox(self, cache: OperatorCache) -> list[str]:
+        """Know what was signed here before, whether or not the mesh has it; the short ids, for people."""
+        records = [admit(held.envelope, self.known.records.chain, _trusted) for held in cache.outbox()]
+        pending = [record for record in records if isinstance(record, Record)]
+        for record in pending:
+            if record.id not in self.known.records:
+                self.known.records.add(record)
+                self.known.fleet.apply(record)
+        return [record.short for record in pending]
+
+    def _bodies_of(self, ids: Sequence[RecordId]) -> tuple[bytes, ...]:
+        records = [record for one in ids if (record := self.known.records.get(one)) is not None]
+        digests = dict.fromkeys(digest for record in records for digest in bodies_of(record))
+        return tuple(body for digest in digests if (body := self.known.bodies.get(digest)) is not None)
+
+
+@asynccontextmanager
+async def open_session(
+    shell: Shell, role: Role | None = None, key: str | None = None
+) -> AsyncIterator[Session]:
+    """Connect and sync. With a `role` the key that will sign (`--key`) also opens the connection."""
+    identity = identify(shell, role, key)
+    async with AsyncExitStack() as stack:
+        try:
+            cache = None
+            if identity.home is not None:
+                cache = stack.enter_context(identity.home.cache())
+            order = targets(shell, identity, [] if cache is None else cache.peers())
+            client = await first_that_answers(shell, identity, order, stack)
+            known = Knowledge.under(client.chain)
+            if cache is not None:
+                _load(cache, known)
+            session = Session(shell, identity, known, client, cache, stack)
+            try:
+                await session.start()
+            except Refused as error:
+                raise refused_by(client.target, error) from None
+            except ControlError as error:
+                raise Refusal(str(error), todo="ask another node with --peer HOST:PORT") from None
+        except (OperatorHomeError, sqlite3.DatabaseError) as error:
+            raise Refusal(f"the operator's home: {error}") from None
+        yield session
+
+
+def _load(cache: OperatorCache, known: Knowledge) -> None:
+    """Take in the cache. What was damaged since shows by its id, is dropped, and comes again with the pull."""
+    damaged: list[RecordId] = []
+    for held in cache.records():
+        record = admit(held.envelope, known.records.chain, _trusted)
+        if isinstance(record, Rejected) or record.id != held.id:
+            damaged.append(held.id)
+            continue
+        known.records.add(record)
+        known.fleet.apply(record)
+    cache.drop(damaged)
+    for body in cache.bodies().values():
+        known.bodies.put(body)
+
+
+def _trusted(_public: bytes, _message: bytes, _signature: bytes) -> bool:
+    """Stands for the signature check of what was verified before it was written; see `operator_cache`."""
+    return True
