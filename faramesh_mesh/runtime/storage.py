@@ -16,8 +16,7 @@ import trio
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.store import Batch, Store, StoreError
-from faramesh_mesh.state.authoring import ChainEnd
+from faramesh_mesh.runtime.store import Authored, Batch, Store, StoreError
 
 LINGER_SECONDS = 0.05
 """How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all its
@@ -41,7 +40,7 @@ class _Waiting:
     statuses: dict[KeyId, bytes] = field(default_factory=dict)
     meta: dict[str, bytes] = field(default_factory=dict)
     journal: dict[str, bytes] = field(default_factory=dict)
-    authored: dict[KeyId, ChainEnd] = field(default_factory=dict)
+    authored: dict[KeyId, Authored] = field(default_factory=dict)
     audit: list[bytes] = field(default_factory=list)
     then: list[Then] = field(default_factory=list)
 
@@ -54,7 +53,7 @@ class _Waiting:
             statuses=tuple(self.statuses.items()),
             meta=tuple(self.meta.items()),
             journal=tuple(self.journal.items()),
-            authored=tuple(self.authored.items()),
+            authored=tuple(self.authored.values()),
             audit=tuple(self.audit),
         )
 
@@ -91,7 +90,7 @@ class Storage:
         audit: tuple[bytes, ...] = (),
         meta: tuple[tuple[str, bytes], ...] = (),
         statuses: tuple[tuple[KeyId, bytes], ...] = (),
-        authored: tuple[tuple[KeyId, ChainEnd], ...] = (),
+        authored: tuple[Authored, ...] = (),
         then: Then | None = None,
     ) -> None:
         """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
@@ -100,7 +99,7 @@ class Storage:
         waiting.audit += audit
         waiting.meta.update(meta)
         waiting.statuses.update(statuses)
-        waiting.authored.update(authored)
+        waiting.authored.update((each.key, each) for each in authored)
         if then is not None:
             waiting.then.append(then)
         self._wake(urgent=then is not None)

@@ -386,13 +386,15 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision of the enforcement point. `effect` is `permit`, `deny` or `defer`; the texts say why and by what;
+    """A decision of the enforcement point. `effect` is `permit`, `deny` or `defer`; `rule`, on `line` of the policy's
+    source, or `record` decided; `reason` is one of `host.decision.Why`;
     `generation` is that of the snapshot it was read from."""
 
     TAG: ClassVar[int] = 74
     effect: str
     reason: str
     rule: str
+    line: int
     policy: RecordId | None
     record: RecordId | None
     text: str
@@ -405,6 +407,7 @@ class Decided:
             self.effect,
             printable(self.reason),
             printable(self.rule),
+            self.line,
             self.policy,
             self.record,
             printable(self.text),
@@ -417,11 +420,13 @@ class Decided:
         """Read it. Raises `Malformed`."""
         effect = fields.text("effect", 16, smallest=1)
         reason, rule = fields.text("reason", MAX_TEXT), fields.text("rule", MAX_TEXT)
+        line = fields.uint("line")
         policy, record = fields.optional_binary("policy", ID_SIZE), fields.optional_binary("record", ID_SIZE)
         return Decided(
             effect,
             reason,
             rule,
+            line,
             None if policy is None else RecordId(policy),
             None if record is None else RecordId(record),
             fields.text("text", MAX_TEXT),

@@ -1,0 +1,134 @@
+"""The one port of a node: accepts, shakes hands within a deadline, and hands each connection to its lane."""
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from errno import EMFILE, ENFILE, ENOBUFS, ENOMEM
+
+import trio
+
+from faramesh_mesh.records.ids import MeshId
+from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.addresses import Address
+from faramesh_mesh.runtime.credentials import Credentials
+from faramesh_mesh.runtime.driver import DialError, Opened
+from faramesh_mesh.runtime.egress import open_way
+from faramesh_mesh.runtime.links import TlsStream, taken_from
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.tls import Lane, LaneError, peer_of
+
+MAX_HALF_OPEN = 64
+"""Connections whose TLS handshake is under way. Further ones wait in the kernel's queue."""
+HANDSHAKE_SECONDS = 5.0
+"""From the TCP connection to the end of TLS: three round trips of a bad WAN path. Whoever connects and says nothing holds one
+of the places above for no longer."""
+BACKLOG = 256
+"""Connections the kernel queues: more than all nodes of a small mesh that redial at once after a cut."""
+
+Serve = Callable[[Opened], Awaitable[object]]
+"""Serves one connection of a lane to its end, closes it, and raises nothing for what the other side does."""
+
+_NO_ROOM = {EMFILE, ENFILE, ENOBUFS, ENOMEM}
+
+
+async def open_port(at: Address) -> tuple[trio.SocketListener, ...]:
+    """Listen on every address of a host. Raises `OSError` when that cannot be done."""
+    host = None if at.host in ("", "*") else at.host
+    return tuple(await trio.open_tcp_listeners(at.port, host=host, backlog=BACKLOG))
+
+
+def bound(listeners: tuple[trio.SocketListener, ...], asked: Address) -> Address:
+    """Where a port is open: with the real number where any free one was asked for."""
+    name = listeners[0].socket.getsockname()
+    return Address(asked.host, int(name[1]))
+
+
+class Listener:
+    """Serves connections until cancelled."""
+
+    def __init__(self, credentials: Credentials, mesh: MeshId, lanes: Mapping[Lane, Serve], log: Log) -> None:
+        self._credentials = credentials
+        self._mesh = mesh
+        self._lanes = lanes
+        self._log = log
+        self._half_open = trio.Semaphore(MAX_HALF_OPEN)
+        self.refused = 0
+        """Connections that never got past their handshake."""
+
+    async def run(self, listeners: tuple[trio.SocketListener, ...]) -> None:
+        """Accept on all of them."""
+        async with trio.open_nursery() as nursery:
+            for listener in listeners:
+                nursery.start_soon(self._accept, listener, nursery)
+
+    async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        while True:
+            await self._half_open.acquire()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                self._half_open.release()
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._log.limited("accept", "cannot accept", why=str(error))
+                await trio.sleep(0.1)
+                continue
+            except BaseException:
+                self._half_open.release()
+                raise
+            nursery.start_soon(self._welcome, taken_from(stream))
+
+    async def _welcome(self, sock: socket.socket) -> None:
+        shown = self._credentials.shown
+        try:
+            opened = await _shake(sock, shown.server, self._mesh, shown.ours, server_side=True)
+        except HandshakeError as error:
+            self.refused += 1
+            self._log.limited("handshake", "connection refused", why=str(error))
+            return
+        finally:
+            self._half_open.release()
+        stream, peer = opened
+        try:
+            await self._lanes[peer.lane](opened)
+        finally:
+            stream.close()
+
+
+class HandshakeError(Exception):
+    """The connection came to nothing. The text says why."""
+
+
+async def _shake(
+    sock: socket.socket, context: ssl.SSLContext, mesh: MeshId, ours: bytes, *, server_side: bool
+) -> Opened:
+    """Do the handshake on a new connection, within the deadline. Raises `HandshakeError`; the socket is closed then."""
+    stream: TlsStream | None = None
+    try:
+        stream = TlsStream(sock, context, server_side=server_side)
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            await stream.do_handshake()
+        return stream, peer_of(stream.tls, mesh, ours, clock.wall_ms())
+    except BaseException as error:
+        if stream is None:
+            sock.close()
+        else:
+            stream.close()
+        if isinstance(error, trio.TooSlowError):
+            raise HandshakeError(f"no TLS within {HANDSHAKE_SECONDS:g} s") from None
+        if isinstance(error, (OSError, trio.BrokenResourceError, LaneError)):
+            raise HandshakeError(str(error)) from None
+        raise
+
+
+async def dial(address: str, proxy: str, credentials: Credentials, mesh: MeshId) -> Opened:
+    """Open a connection on the gossip lane. Raises `DialError`."""
+    shown = credentials.shown
+    try:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            sock = taken_from(await open_way(address, proxy))
+        return await _shake(sock, shown.client, mesh, shown.ours, server_side=False)
+    except trio.TooSlowError:
+        raise DialError(f"no connection within {HANDSHAKE_SECONDS:g} s") from None
+    except (OSError, ValueError, HandshakeError) as error:
+        raise DialError(str(error.__cause__ or error)) from None
