@@ -31,8 +31,8 @@ class ConfigError(ValueError):
 class Discovery:
     """Where addresses are suggested from, beside the seeds. Discovery is never trusted for anything but dialling.
 
-    `mdns` announces this node on the local network and listens for others; `dns` are names whose A and AAAA records are
-    peers (a name that begins with an underscore is asked for SRV); `file` lists an address a line and is re-read.
+    `mdns` announces this node on the local network and listens for others; `dns` are names (with a port, where it is
+    not 7420) whose A and AAAA records are peers, such as a Kubernetes headless service; `file` lists an address a line.
     """
 
     mdns: bool = False
