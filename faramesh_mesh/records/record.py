@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from faramesh_mesh.records.chain import Head
-from faramesh_mesh.records.codec import MAX_RECORD_ITEMS, Fields, decode, encode
+from faramesh_mesh.records.codec import Fields, decode, encode
 from faramesh_mesh.records.cosign import Cosign, read_cosign
 from faramesh_mesh.records.enrolment import Enrolment, read_enrolment
 from faramesh_mesh.records.halt import Abort, Hold, Release, read_abort, read_hold, read_release
@@ -69,12 +69,12 @@ def decode_payload(kind: Kind, payload: bytes) -> Control:
     read = _READERS.get(kind)
     if read is None:
         raise Malformed(f"{kind.name.lower()}: not a control record")
-    return read(decode(payload, kind.name.lower(), MAX_RECORD_ITEMS))
+    return read(decode(payload, kind.name.lower()))
 
 
 def decode_status(payload: bytes) -> Status:
     """Read the payload of a status. Raises `Malformed`."""
-    return read_status(decode(payload, "status", MAX_RECORD_ITEMS))
+    return read_status(decode(payload, "status"))
 
 
 _READERS: dict[Kind, Callable[[Fields], Control]] = {

@@ -4,7 +4,7 @@ the one before and of its own (the rule of TUF, specification section 5.3). See 
 from dataclasses import dataclass
 
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ, Extra, read_extra
-from faramesh_mesh.records.codec import MAX_RECORD_ITEMS, Fields, Primitive, decode, encode
+from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
 from faramesh_mesh.records.ids import ID_SIZE, NO_RECORD, PUBLIC_KEY_SIZE, KeyId, RecordId, key_id
 from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.role import Role
@@ -97,7 +97,7 @@ class Root:
 
 def decode_root(payload: bytes) -> Root:
     """Read a root payload. Raises `Malformed`."""
-    fields = decode(payload, "root", MAX_RECORD_ITEMS)
+    fields = decode(payload, "root")
     version = fields.uint("version", MAX_SEQ, smallest=1)
     name = fields.text("name", 64, smallest=1)
     at = fields.uint("at")

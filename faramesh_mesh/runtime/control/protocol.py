@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from faramesh_mesh.records.codec import Fields, decode, encode
+from faramesh_mesh.records.codec import MAX_ITEMS, MAX_RECORD_ITEMS, Fields, decode, encode
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.runtime.control import answers, requests
@@ -74,22 +74,25 @@ def frame(message: Request | Answer) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
-def read_request(body: bytes) -> Request | Rejected:
-    """Read a request without its length, or say why it cannot be read."""
-    return _read(body, _REQUESTS, "request")
+def read_request(body: bytes, *, proven: bool = True) -> Request | Rejected:
+    """Read a request without its length, or say why it cannot be read. `proven` is false for a client that has not
+    proved itself: it gets no room for long arrays (see the codec)."""
+    return _read(body, _REQUESTS, "request", MAX_ITEMS if proven else MAX_RECORD_ITEMS)
 
 
 def read_answer(body: bytes) -> Answer | Rejected:
     """Read an answer without its length, or say why it cannot be read."""
-    return _read(body, _ANSWERS, "answer")
+    return _read(body, _ANSWERS, "answer", MAX_ITEMS)
 
 
 _Message = TypeVar("_Message")
 
 
-def _read(body: bytes, readers: dict[int, Callable[[Fields], _Message]], what: str) -> _Message | Rejected:
+def _read(
+    body: bytes, readers: dict[int, Callable[[Fields], _Message]], what: str, longest: int
+) -> _Message | Rejected:
     try:
-        fields = decode(body, what)
+        fields = decode(body, what, longest)
         read = readers.get(fields.uint("tag"))
         if read is None:
             return Rejected(Reason.UNKNOWN_MESSAGE, what)
