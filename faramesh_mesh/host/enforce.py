@@ -57,31 +57,45 @@ def enforce(
         case Denied(reasons):
             return _denied(agent, reasons, journal, ready)
         case Permitted(versions, tool_kills, voided):
-            denials = tuple(_tool_denial(kill) for kill in tool_kills)
-            kills = tuple(kill.kill for kill in tool_kills)
+            nothing = _Nothing(agent, tool_kills)
             if not ready:
-                state = AgentState(agent, _NOT_READY, tool_denials=denials)
-                return Enforcement(state, Standing.DENY_NOT_READY, None, kills, "", journal, None)
+                return nothing.because(_NOT_READY, Standing.DENY_NOT_READY, journal)
             above = journal.after_void(agent, voided)
             if above is not None:
                 versions = tuple(version for version in versions if version.epoch > above)
             choice = _choose(agent, versions, journal, load, engines, cache)
-            if choice.version is None or choice.decide is None:
-                state = AgentState(agent, _VOIDED if above is not None else choice.deny, tool_denials=denials)
-                return Enforcement(
-                    state, Standing.DENY_NO_POLICY, None, kills, choice.nack, choice.journal, None
-                )
-            state = AgentState(agent, None, choice.decide, choice.version.policy, denials)
-            journal = choice.journal.adopt(agent, choice.version, now_ms).settle(agent, now_ms)
+            journal = choice.journal
+            if isinstance(choice.runs, Decision):
+                deny = choice.runs if above is None else _VOIDED
+                return nothing.because(deny, Standing.DENY_NO_POLICY, journal, choice.nack)
+            version, decide = choice.runs
+            journal = journal.adopt(agent, version, now_ms).settle(agent, now_ms)
             return Enforcement(
-                state,
+                AgentState(agent, None, decide, version.policy, nothing.tool_denials),
                 Standing.ENFORCING,
-                choice.version,
-                kills,
+                version,
+                nothing.kills,
                 choice.nack,
                 journal,
                 journal.trial_until(agent),
             )
+
+
+class _Nothing:
+    """An agent that runs nothing, and the tools of it that are killed."""
+
+    __slots__ = ("agent", "kills", "tool_denials")
+
+    def __init__(self, agent: str, tool_kills: tuple[ToolKill, ...]) -> None:
+        self.agent = agent
+        self.kills = tuple(kill.kill for kill in tool_kills)
+        self.tool_denials = tuple(_tool_denial(kill) for kill in tool_kills)
+
+    def because(
+        self, deny: Decision, standing: Standing, journal: HostJournal, nack: str = ""
+    ) -> Enforcement:
+        state = AgentState(self.agent, deny, tool_denials=self.tool_denials)
+        return Enforcement(state, standing, None, self.kills, nack, journal, None)
 
 
 _NOT_READY = Decision(Effect.DENY, Why.NOT_READY)
@@ -102,9 +116,7 @@ _WHY = {
 def _denied(agent: str, reasons: tuple[Denial, ...], journal: HostJournal, ready: bool) -> Enforcement:
     killing = tuple(denial for denial in reasons if denial.cause in (Cause.KILLED, Cause.KEY_OVERFLOW))
     if not ready and not killing:
-        return Enforcement(
-            AgentState(agent, _NOT_READY), Standing.DENY_NOT_READY, None, (), "", journal, None
-        )
+        return _Nothing(agent, ()).because(_NOT_READY, Standing.DENY_NOT_READY, journal)
     denial = (*killing, *reasons)[0]
     why, standing = _WHY[denial.cause]
     decision = Decision(Effect.DENY, why, record=denial.record, text=denial.text, signer=denial.signer)
@@ -114,11 +126,9 @@ def _denied(agent: str, reasons: tuple[Denial, ...], journal: HostJournal, ready
 
 @dataclass(frozen=True, slots=True)
 class _Choice:
-    """A version and its decisions, or none of both and the answer to every call."""
+    """A version and its decisions, or the answer to every call where there is none."""
 
-    version: Version | None
-    decide: Decide | None
-    deny: Decision
+    runs: tuple[Version, Decide] | Decision
     nack: str
     journal: HostJournal
 
@@ -150,8 +160,8 @@ def _choose(
             if loaded.is_for_good:
                 journal = journal.quarantine(version.digest, loaded.reason)
         else:
-            return _Choice(version, loaded, deny, nack, journal)
-    return _Choice(None, None, deny, nack, journal)
+            return _Choice((version, loaded), nack, journal)
+    return _Choice(deny, nack, journal)
 
 
 _GRAVITY = (Why.NO_POLICY, Why.HELD, Why.NO_BODY, Why.UNLOADABLE)

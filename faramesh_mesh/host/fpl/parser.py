@@ -196,7 +196,7 @@ class _Parser:
             raise self._refused("a tool pattern is written without quotes")
         if pattern.shape is not Shape.PATTERN:
             raise self._expected("a tool pattern")
-        if pattern.text in ("when", "if", "and", "or", "not"):
+        if pattern.text in KEYWORDS or pattern.text.startswith("!"):
             raise self._refused(f'expected a tool pattern, found "{pattern.text}"')
         self._glob(glob.compile_tools, pattern.text)
         self._advance()
@@ -356,9 +356,10 @@ class _Parser:
         if root.text in RESERVED and root.text != "args":
             raise _at(root, f"{root} is not supported here; an argument of that name is written args.{root}")
         while self._at_sign(".") or self._at_sign("["):
-            keys.append(self._key(self._advance()))
+            opener = self._advance()
+            keys.append(self._key(opener))
             if len(keys) > MAX_KEYS:
-                raise self._refused(f"a path of more than {MAX_KEYS} keys")
+                raise _at(opener, f"a path of more than {MAX_KEYS} keys")
         if self._at_sign("("):
             raise self._refused(f"functions are not supported: {root}(")
         if not keys:

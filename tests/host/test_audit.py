@@ -1,0 +1,81 @@
+"""The audit log: whatever is changed, removed or put in between shows."""
+
+from host.versions import BAD, GOOD, chosen, permitted, rid, version
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faramesh_mesh.fleet.authority import Cause, Denial, Denied, Permitted, ToolKill
+from faramesh_mesh.host.audit import Broken, Entry, Event, Head, Note, append, notes, read, verify
+from faramesh_mesh.records.rejection import Rejected
+
+NOTES = st.builds(
+    Note,
+    st.sampled_from(Event),
+    st.text(max_size=200),
+    st.none() | st.integers(0, 9).map(rid),
+    st.text(max_size=600),
+)
+
+
+def log(entries: list[Note]) -> tuple[list[bytes], Head]:
+    head, written = Head(), []
+    for at_ms, note in enumerate(entries):
+        data, head = append(head, note, at_ms)
+        written.append(data)
+    return written, head
+
+
+@given(st.lists(NOTES, max_size=6))
+def test_what_is_written_verifies(entries: list[Note]) -> None:
+    written, head = log(entries)
+    assert verify(written) == head
+    for index, data in enumerate(written):
+        entry = read(data)
+        assert isinstance(entry, Entry)
+        assert entry.to_json()["index"] == index
+
+
+@given(st.lists(NOTES, min_size=2, max_size=6), st.data())
+def test_tampering_shows(entries: list[Note], data: st.DataObject) -> None:
+    written, head = log(entries)
+    at = data.draw(st.integers(0, len(written) - 1))
+    kind = data.draw(st.sampled_from(["flip", "drop", "swap", "repeat"]))
+    changed = list(written)
+    if kind == "flip":
+        raw = bytearray(changed[at])
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+        changed[at] = bytes(raw)
+    elif kind == "drop":
+        del changed[at]
+    elif kind == "swap":
+        changed[at - 1], changed[at] = changed[at], changed[at - 1]
+    else:
+        changed.insert(at, changed[at])
+    found = verify(changed)
+    assert found != head
+    if kind != "drop" or at < len(written) - 1:
+        last = len(written) - 1
+        assert isinstance(found, Broken) or (kind == "flip" and at == last)
+
+
+@given(st.binary())
+def test_any_bytes_are_an_entry_or_refused(data: bytes) -> None:
+    assert isinstance(read(data), Entry | Rejected)
+
+
+def test_what_is_noted() -> None:
+    running = chosen(permitted(version(1)))
+    assert notes(None, running) == (Note(Event.ADOPTED, "bot", rid(1), "version 1: version 1"),)
+    assert notes(running, running) == ()
+    killed = chosen(Denied((Denial(Cause.KILLED, rid(9), "refund loop INC-88", "ops-1"),)), running.journal)
+    assert notes(running, killed) == (
+        Note(Event.KILLED, "bot", rid(9), 'DENY k-00090009 "refund loop INC-88" by key ops-1'),
+    )
+    back = chosen(permitted(version(1)), running.journal)
+    assert [note.event for note in notes(killed, back)] == [Event.LIFTED, Event.ADOPTED]
+    bad = chosen(permitted(version(2), version(1)), running.journal, bodies={1: GOOD, 2: BAD})
+    assert [note.event for note in notes(running, bad)] == [Event.NACKED]
+    tool = chosen(Permitted((version(1),), (ToolKill(rid(8), ("pay/*",), "loop", "ops-1"),)), running.journal)
+    assert notes(running, tool) == (Note(Event.KILLED, "bot", rid(8), 'DENY k-00080008 "loop" by key ops-1'),)
+    none = chosen(Denied((Denial(Cause.NOT_ENROLLED),)))
+    assert notes(running, none) == (Note(Event.DENYING, "bot", None, "DENY (not enrolled)"),)
