@@ -7,18 +7,9 @@ zeroconf runs a thread and an event loop of its own. What it calls back there cr
 import socket
 from collections.abc import Callable
 from hashlib import sha256
-from ipaddress import ip_address
 
 import trio
-from zeroconf import (
-    Error,
-    InterfaceChoice,
-    ServiceBrowser,
-    ServiceInfo,
-    ServiceStateChange,
-    Zeroconf,
-    get_all_addresses,
-)
+from zeroconf import Error, InterfaceChoice, ServiceBrowser, ServiceInfo, ServiceStateChange, Zeroconf
 
 from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.runtime.addresses import Address, AddressError, parse_address
@@ -64,7 +55,9 @@ async def announce_and_browse(
         await trio.to_thread.run_sync(daemon.register_service, _service(mesh, listening))
         await trio.to_thread.run_sync(lambda: ServiceBrowser(daemon, SERVICE, handlers=[on_change]))
         async for name in heard:
-            found = await trio.to_thread.run_sync(daemon.get_service_info, SERVICE, name, ASK_MS)
+            found = await trio.to_thread.run_sync(
+                daemon.get_service_info, SERVICE, name, ASK_MS, abandon_on_cancel=True
+            )
             if found is not None:
                 suggest(addresses_in(found, mesh))
     except (OSError, Error) as error:
@@ -76,41 +69,41 @@ async def announce_and_browse(
 
 
 def addresses_in(info: ServiceInfo, mesh: MeshId) -> tuple[str, ...]:
-    """The addresses that an announcement suggests: none when it is of another mesh or cannot be read."""
-    texts = info.properties
-    if texts.get(b"mesh") != _fingerprint(mesh):
+    """The address that an announcement suggests: none when it is of another mesh or cannot be read."""
+    stated = info.properties.get(b"at")
+    if info.properties.get(b"mesh") != _fingerprint(mesh) or not stated:
         return ()
-    stated = texts.get(b"at")
-    if stated:
-        try:
-            return (str(parse_address(stated.decode(errors="replace"))),)
-        except AddressError:
-            return ()
-    return tuple(str(Address(host, info.port or 0)) for host in info.parsed_addresses() if info.port)
+    try:
+        return (str(parse_address(stated.decode(errors="replace"))),)
+    except AddressError:
+        return ()
 
 
 def _service(mesh: MeshId, listening: Address) -> ServiceInfo:
-    """What is announced: an address that says something is stated as it is; for one that listens on all, all are given."""
-    properties: dict[str, bytes] = {"mesh": _fingerprint(mesh)}
-    try:
-        everywhere = ip_address(listening.host).is_unspecified
-    except ValueError:
-        everywhere = False
-    if everywhere:
-        every = [host for host in get_all_addresses() if not ip_address(host).is_loopback]
-        addresses = every or ["127.0.0.1"]
-    else:
-        properties["at"] = str(listening).encode()
-        addresses = ["127.0.0.1"]
+    """What is announced. The address is stated in full, as a text: it may be a name, and it is where the node can be dialled,
+    which the host's addresses in the order of its interfaces are not always."""
+    host = listening.host
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = _outward()
     name = sha256(f"{socket.gethostname()} {listening}".encode()).hexdigest()[:16]
     return ServiceInfo(
         SERVICE,
         f"{name}.{SERVICE}",
         port=listening.port,
-        parsed_addresses=addresses,
-        properties=properties,
+        parsed_addresses=["127.0.0.1"],  # DNS-SD wants one; nobody here reads it
+        properties={"mesh": _fingerprint(mesh), "at": str(Address(host, listening.port)).encode()},
         server=f"{name}.local.",
     )
+
+
+def _outward() -> str:
+    """The address of the interface that multicast leaves by. Connecting a datagram socket sends nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("224.0.0.251", 5353))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _fingerprint(mesh: MeshId) -> bytes:
