@@ -34,7 +34,14 @@ def register(app: typer.Typer) -> None:
         from faramesh_cli.enrol_token import make_token
 
         return make_token(
-            shell, uses=uses, ttl=ttl, labels=label or [], line=line, seeds=seed or [], duty=duty, key=key
+            shell,
+            uses=uses,
+            ttl=ttl,
+            labels_given=label or [],
+            line=line,
+            seeds=seed or [],
+            duty=duty,
+            key=key,
         )
 
     app.add_typer(enrol, name="enrol")

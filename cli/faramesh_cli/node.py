@@ -24,12 +24,13 @@ def register(app: typer.Typer) -> None:
         ] = None,
         listen: Annotated[str, typer.Option(help="Where to listen.")] = "0.0.0.0:7420",
         advertise: Annotated[str, typer.Option(help="Where others reach it, if not there.")] = "",
+        proxy: Annotated[str, typer.Option(help="HOST:PORT of an HTTP proxy to dial through.")] = "",
         mdns: Annotated[bool, typer.Option("--mdns", help="Find peers on the local network.")] = False,
     ) -> Answer:
         """Enrol this machine. Then start it with `node run`."""
         from faramesh_cli.node_join import Wanted, join_mesh
 
-        return join_mesh(shell, Wanted(token, tuple(seed or ()), agent, listen, advertise, mdns))
+        return join_mesh(shell, Wanted(token, tuple(seed or ()), agent, listen, advertise, proxy, mdns))
 
     @command(node, "run")
     def run(shell: Shell) -> Answer:

@@ -1,0 +1,52 @@
+"""`decide`: what the enforcement point of this machine says to a tool call, and why."""
+
+import json
+
+from faramesh_cli.command import Shell
+from faramesh_cli.local import ask_here
+from faramesh_cli.output import Answer
+from faramesh_cli.parsing import argument
+from faramesh_mesh.host.decision import Decision, Effect, Why
+from faramesh_mesh.runtime.control.answers import Decided
+from faramesh_mesh.runtime.control.client import ControlClient
+
+
+def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:
+    """Ask. The exit code says whether it was asked, not what the answer is: `effect` in the JSON does."""
+    arguments = json.dumps(dict(argument(text, "--arg") for text in args)).encode()
+
+    async def ask(client: ControlClient) -> Decided:
+        return await client.decide(tool, arguments, agent)
+
+    decided = ask_here(shell, ask)
+    return Answer(
+        "decision",
+        {
+            "effect": decided.effect,
+            "reason": decided.reason,
+            "rule": decided.rule,
+            "policy": None if decided.policy is None else decided.policy.hex(),
+            "record": None if decided.record is None else decided.record.hex(),
+            "text": decided.text,
+            "signer": decided.signer,
+        },
+        [_line(decided)],
+    )
+
+
+def _line(decided: Decided) -> str:
+    """The decision in one line, as the node's own log has it."""
+    why = next((why for why in Why if why.value == decided.reason), None)
+    if why is None or decided.effect not in {effect.value for effect in Effect}:
+        return f"{decided.effect.upper()} {decided.reason}"
+    return str(
+        Decision(
+            Effect(decided.effect),
+            why,
+            rule=decided.rule,
+            policy=decided.policy,
+            record=decided.record,
+            text=decided.text,
+            signer=decided.signer,
+        )
+    )

@@ -1,0 +1,60 @@
+"""Talking to the one node that was named, or that runs on this machine, without an operator's client around it."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+
+from faramesh_cli import homes
+from faramesh_cli.command import Shell
+from faramesh_cli.peers import identify, refused_by, targets
+from faramesh_cli.refusal import Refusal
+from faramesh_mesh.runtime.control.client import ControlClient, connect
+from faramesh_mesh.runtime.control.errors import ControlError, Refused
+from faramesh_mesh.runtime.home import Home, HomeError
+
+T = TypeVar("T")
+
+
+def ask_here(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
+    """Ask the node of this machine over its Unix socket (or that of `--peer`, if it is a socket)."""
+    socket = next((peer for peer in shell.peers if peer.startswith(("unix:", "/"))), None)
+    if socket is None:
+        home = Home(homes.node_path(shell))
+        if not home.is_joined:
+            raise Refusal(
+                f"no node here: {home.path} belongs to no mesh",
+                todo="pass --home DIR of the node, or join first: faramesh-mesh node join TOKEN",
+            )
+        try:
+            socket = f"unix://{home.find_control_socket().absolute()}"
+        except (HomeError, OSError) as error:
+            raise Refusal(str(error)) from None
+
+    async def talk(target: str) -> T:
+        async with connect(target, None) as client:
+            return await ask(client)
+
+    return _run(talk, socket, "start it with faramesh-mesh node run")
+
+
+def ask_any(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
+    """Ask the node that `--peer` names, with a key if it is reached over the network; else the node of this machine."""
+    if not shell.peers or shell.peers[0].startswith(("unix:", "/")):
+        return ask_here(shell, ask)
+    identity = identify(shell)
+
+    async def talk(target: str) -> T:
+        async with connect(target, identity.mesh, identity.signer, identity.chain) as client:
+            return await ask(client)
+
+    return _run(talk, targets(shell, identity, ())[0], "name another one with --peer HOST:PORT")
+
+
+def _run(talk: Callable[[str], Awaitable[T]], target: str, todo: str) -> T:
+    try:
+        return trio.run(talk, target)
+    except Refused as error:
+        raise refused_by(target, error) from None
+    except (ControlError, ValueError) as error:
+        raise Refusal(str(error), todo=todo) from None

@@ -1,0 +1,48 @@
+"""`node info`: one node's word about itself."""
+
+from faramesh_cli.command import Shell
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.local import ask_any
+from faramesh_cli.output import Answer
+from faramesh_cli.parsing import counted, spell_ms
+from faramesh_mesh.records.ids import fingerprint
+
+
+def show_node(shell: Shell) -> Answer:
+    """Show the node."""
+    info = ask_any(shell, lambda client: client.info())
+    agents = ", ".join(info.agents) or "no agent"
+    ready = "ready" if info.ready else "NOT READY: it denies until it has synced"
+    lines = [
+        f"{agents} in mesh {info.name}, fingerprint {fingerprint(info.mesh)}",
+        f"  node {info.node.hex()}, region {info.region or '-'}, at {info.address or 'no address'}",
+        f"  {ready}, {counted(info.peers, 'peer')}, statuses of {counted(info.statuses, 'node')}",
+        f"  {counted(info.records, 'record')}, set {info.fingerprint.hex()[:16]}, root version {info.root_version}",
+        f"  {info.software}, up {spell_ms(info.uptime_ms)}, life {info.incarnation}, process {info.pid}",
+    ]
+    if info.store:
+        lines.append(f"  ! store: {info.store}")
+    return Answer(
+        "node-info",
+        {
+            "mesh": info.mesh.hex(),
+            "name": info.name,
+            "node": info.node.hex(),
+            "agents": list(info.agents),
+            "region": info.region,
+            "address": info.address,
+            "ready": info.ready,
+            "peers": info.peers,
+            "statuses": info.statuses,
+            "records": info.records,
+            "fingerprint": info.fingerprint.hex(),
+            "root_version": info.root_version,
+            "software": info.software,
+            "uptime_ms": info.uptime_ms,
+            "incarnation": info.incarnation,
+            "pid": info.pid,
+            "store": info.store,
+        },
+        lines,
+        exit_code=ExitCode.DONE if info.ready and not info.store else ExitCode.PARTIAL,
+    )

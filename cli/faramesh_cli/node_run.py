@@ -1,0 +1,27 @@
+"""`node run`: the node of this machine, in the foreground, until SIGTERM or Ctrl-C."""
+
+import trio
+
+from faramesh_cli import homes
+from faramesh_cli.command import Shell
+from faramesh_cli.output import Answer
+from faramesh_cli.refusal import Refusal
+from faramesh_mesh.runtime.config import ConfigError
+from faramesh_mesh.runtime.files import TooOpenError
+from faramesh_mesh.runtime.home import HomeError
+from faramesh_mesh.runtime.node import run_node
+from faramesh_mesh.runtime.store import StoreError
+
+
+def run_here(shell: Shell) -> Answer:
+    """Run the node to its end."""
+    path = homes.node_path(shell)
+    try:
+        trio.run(run_node, path)
+    except (HomeError, TooOpenError, ConfigError, StoreError) as error:
+        raise Refusal(str(error)) from None
+    except OSError as error:
+        raise Refusal(
+            f"the node cannot run: {error}", todo="is the port free? see config.toml in its home"
+        ) from None
+    return Answer("node-run", {"home": str(path)}, [])
