@@ -15,7 +15,7 @@ from faramesh_mesh.runtime.driver import DialError, Opened
 from faramesh_mesh.runtime.egress import open_way
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.tls import Lane, LaneError, peer_of
+from faramesh_mesh.runtime.tls import NO_CERTIFICATE, Lane, LaneError, open_context, peer_of
 
 MAX_HALF_OPEN = 64
 """Connections whose TLS handshake is under way. Further ones wait in the kernel's queue."""
@@ -124,10 +124,19 @@ async def _shake(
 async def dial(address: str, proxy: str, credentials: Credentials, mesh: MeshId) -> Opened:
     """Open a connection on the gossip lane. Raises `DialError`."""
     shown = credentials.shown
+    return await _dial(address, proxy, shown.client, mesh, shown.ours)
+
+
+async def dial_to_enrol(address: str, proxy: str, mesh: MeshId) -> Opened:
+    """Open a connection on the enrol lane, showing no certificate. Raises `DialError`."""
+    return await _dial(address, proxy, open_context(Lane.ENROL), mesh, NO_CERTIFICATE)
+
+
+async def _dial(address: str, proxy: str, context: ssl.SSLContext, mesh: MeshId, ours: bytes) -> Opened:
     try:
         with trio.fail_after(HANDSHAKE_SECONDS):
             sock = taken_from(await open_way(address, proxy))
-        return await _shake(sock, shown.client, mesh, shown.ours, server_side=False)
+        return await _shake(sock, context, mesh, ours, server_side=False)
     except trio.TooSlowError:
         raise DialError(f"no connection within {HANDSHAKE_SECONDS:g} s") from None
     except (OSError, ValueError, HandshakeError) as error:

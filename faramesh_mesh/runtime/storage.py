@@ -61,10 +61,11 @@ class _Waiting:
 class Storage:
     """The node's store, behind a queue. All methods but `run` return at once."""
 
-    def __init__(self, store: Store, persisted: Callable[[int], None], log: Log) -> None:
+    def __init__(self, store: Store, log: Log) -> None:
         self._store = store
-        self._persisted = persisted
         self._log = log
+        self.persisted: Callable[[int], None] = lambda _batch: None
+        """Called with the number of the last batch of the node that became durable."""
         self._waiting = _Waiting()
         self._in_hand: _Waiting | None = None
         self._work = trio.Event()
@@ -174,7 +175,7 @@ class Storage:
         for then in taken.then:
             then()
         if taken.batch:
-            self._persisted(taken.batch)
+            self.persisted(taken.batch)
         return True
 
     def _put_back(self, taken: _Waiting) -> None:

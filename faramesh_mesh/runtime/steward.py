@@ -1,0 +1,100 @@
+"""The steward: what a running node needs beside its protocol, once a second or when something changed."""
+
+import trio
+
+from faramesh_mesh.gossip.node import Node
+from faramesh_mesh.host import audit
+from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.credentials import Credentials
+from faramesh_mesh.runtime.enforcement import Enforcer
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.restore import CLEAN, Restored
+from faramesh_mesh.runtime.storage import Storage
+
+TURN_SECONDS = 1.0
+"""Between renewals of the gate's deadline (`enforcement.DEADLINE_NS`)."""
+COUNTS_EVERY = 2
+STATUSES_EVERY = 60
+"""In turns: how often counts are handed to the node, which reports them at its own pace, and how often the statuses of
+others, and with them their addresses, are kept for the next start."""
+
+
+class Steward:
+    """Looks after one node: readiness after damage, the audit log, the gate's deadline, what to keep for the next start."""
+
+    def __init__(
+        self,
+        node: Node,
+        restored: Restored,
+        storage: Storage,
+        enforcer: Enforcer,
+        credentials: Credentials,
+        log: Log,
+    ) -> None:
+        self._node = node
+        self._storage = storage
+        self._enforcer = enforcer
+        self._credentials = credentials
+        self._log = log
+        self._head = restored.audit_head
+        self._must_sync = restored.must_sync
+        self._was_ready = False
+        self._kept: dict[KeyId, bytes] = {}
+
+    def is_ready(self) -> bool:
+        """The node's own word; after damage to the store, only while some peer is there to agree with."""
+        return self._node.ready and not (self._must_sync and not self._node.peers())
+
+    def enter(self, notes: tuple[audit.Note, ...]) -> None:
+        """Enter notes in the audit log."""
+        if not notes:
+            return
+        entries: list[bytes] = []
+        for note in notes:
+            entry, self._head = audit.append(self._head, note, clock.wall_ms())
+            entries.append(entry)
+        self._storage.keep(audit=tuple(entries))
+
+    def enter_event(self, event: audit.Event, text: str = "") -> None:
+        """Enter something that concerns the node as a whole."""
+        self.enter((audit.Note(event, "", None, text),))
+
+    def changed(self) -> None:
+        """What the node holds changed: first of all the gate hears of it."""
+        self._enforcer.refresh()
+        self._credentials.follow(self._node.records.chain)
+        if not self._was_ready and self.is_ready():
+            self._was_ready = True
+            self._log.info("ready", records=len(self._node.records))
+            self.enter_event(audit.Event.READY, f"{len(self._node.records)} records")
+
+    async def run(self) -> None:
+        """Keep the gate alive, and look after the rest, until cancelled."""
+        turn = 0
+        while True:
+            await trio.sleep(TURN_SECONDS)
+            turn += 1
+            self.changed()
+            if turn % COUNTS_EVERY == 0:
+                self._enforcer.report_counts()
+            if turn % STATUSES_EVERY == 0:
+                self.keep_statuses()
+            if self._must_sync and self.is_ready():
+                self._must_sync = False
+                await self._storage.synced()
+                self._log.info("synced after damage")
+
+    def keep_statuses(self) -> None:
+        """Keep what others last said, for their addresses."""
+        fresh = {live.node: live.envelope for live in self._node.statuses.all()}
+        news = tuple((node, data) for node, data in fresh.items() if self._kept.get(node) != data)
+        self._kept = fresh
+        if news:
+            self._storage.keep(statuses=news)
+
+    def close(self) -> None:
+        """The node ends in order: its next start need not suspect the policy that was on trial."""
+        self.keep_statuses()
+        self.enter_event(audit.Event.STOPPED)
+        self._storage.keep(meta=((CLEAN, b"1"),))
