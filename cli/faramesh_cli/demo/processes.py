@@ -80,8 +80,9 @@ class Processes:
         process.kill()
         process.wait()
 
-    async def stop(self, *names: str) -> None:
-        """SIGTERM to these, SIGKILL to those that need more than `GRACE` seconds. On return they are gone."""
+    async def stop(self, *names: str) -> dict[str, int]:
+        """SIGTERM to these, SIGKILL to those that need more than `GRACE` seconds. On return they are gone; their exit codes,
+        negative for the signal that ended one."""
         ending = {name: self._running.pop(name) for name in names}
         try:
             for process in ending.values():
@@ -93,6 +94,7 @@ class Processes:
             for process in ending.values():
                 process.kill()
                 process.wait()
+        return {name: process.returncode for name, process in ending.items()}
 
     async def run(self, arguments: Sequence[str], deadline: float, *, typed: str = "") -> Finished:
         """Run a command of `faramesh-mesh` to its end within so many seconds. `typed` is its standard input.
