@@ -1,12 +1,16 @@
 """Kills and restores: a kill is never lost, and a restore lifts only what it names, where it is open."""
 
+from dataclasses import replace
+
 import pytest
 from histories import WALL
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root
 
 from faramesh_mesh.fleet.authority import Cause, Denied, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.records.ids import NO_RECORD
 from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.record_set import RecordSet
 
 AGENTS = ("a", "b", "c", "d")
@@ -86,7 +90,7 @@ def test_a_kill_of_tools_leaves_the_rest(shop):
 
 
 def restored(shop: Workshop, kill, agents=AGENTS, stages=None, **options):
-    fixed = shop.policy("agent * { default deny }", version=2, message="fix")
+    fixed = shop.policy("agent * { default deny }", version=2, message="fix", by=options.get("by", "ops"))
     return shop.rollout(fixed, agents, stages, lifts=(kill,), **options)
 
 
@@ -101,11 +105,15 @@ def test_a_restore_lifts_stage_by_stage(shop):
 
 
 def test_a_restored_agent_runs_the_restores_policy_and_nothing_older(shop):
-    kill = shop.kill("instance=a")
-    plan = restored(shop, kill, ("a",))
+    kill = shop.kill("instance in (a,b)")
+    plan = restored(shop, kill, ("a", "b"), (1, 2))
     shop.vote(plan, 1)
-    authority = Fleet(shop.records, shop.bodies).authorise("a", WALL)
-    assert isinstance(authority, Permitted)
+    fleet = Fleet(shop.records, shop.bodies)
+    (canary,) = fleet.rollout(plan.id).cohort
+    authority = fleet.authorise(canary, WALL)
+    assert isinstance(authority, Permitted), (
+        "one stage of two is open: below the restore lies what it was killed for"
+    )
     assert [version.rollout for version in authority.versions] == [plan.id]
     assert authority.versions[0].policy == plan.payload.policy
 
@@ -180,7 +188,8 @@ def test_of_two_people_who_restore_one_is_not_the_killer():
 def test_a_restore_by_a_key_without_the_role_is_no_restore():
     shop = scoped()
     kill = shop.kill("region=eu", by="kill-eu")
-    plan = restored(shop, kill, ("a", "c"), by="kill-eu")
+    fixed = shop.policy(version=2, message="fix")
+    plan = shop.rollout(fixed, ("a", "c"), lifts=(kill,), by="kill-eu")
     shop.vote(plan, 1, "ops")
     assert killed(shop) == {"a", "c"}
 
@@ -209,3 +218,22 @@ def test_a_kill_counts_before_the_enrolment_that_sheds_it_and_after_a_restart(sh
     for record in reversed(list(shop.records.in_order())):
         again.add(record)
     assert isinstance(Fleet(again, shop.bodies).authorise("a", WALL), Denied)
+
+
+def test_what_a_flooding_key_signed_above_its_cut_kills_nobody():
+    shop = scoped()
+    first = shop.kill("instance=a", by="kill-eu")
+    for at in range(8):
+        shop.records.add(shop.fork(first, "kill-eu", reason=f"fork {at}"))
+    shop.revoke_key("kill-eu", Cut(0, NO_RECORD))
+    assert isinstance(Fleet(shop.records, shop.bodies).authorise("c", WALL), Permitted)
+
+
+def test_a_kill_key_at_its_quota_kills_its_whole_scope():
+    shop = scoped()
+    first = shop.kill("instance=b", by="kill-eu")
+    last = replace(first.payload.head, seq=Role.KILL.quota, prev=first.id)
+    shop.records.add(shop.fork(first, "kill-eu", head=last))
+    denied = Fleet(shop.records, shop.bodies).authorise("c", WALL)
+    assert isinstance(denied, Denied)
+    assert denied.reasons[0].cause is Cause.KEY_OVERFLOW

@@ -109,6 +109,35 @@ def test_a_revocation_needs_the_root_threshold():
     assert cause(shop) is Cause.NO_POLICY
 
 
+def test_the_vote_of_a_revoked_key_opens_nothing():
+    shop = mesh()
+    plan = shop.rollout(shop.policy(by="ops"), AGENTS, by="ops")
+    shop.vote(plan, 1, "ops2")
+    assert isinstance(authority(shop), Permitted)
+    shop.revoke_key("ops2", Cut(0, NO_RECORD), by="root")
+    assert cause(shop) is Cause.NO_POLICY
+
+
+def test_an_enrol_key_revokes_agents_and_no_keys():
+    shop = mesh()
+    shop.push(shop.policy(by="ops"), AGENTS, by="ops")
+    shop.revoke_key("ops", Cut(0, NO_RECORD), by="enrol")
+    assert isinstance(authority(shop), Permitted)
+
+
+def test_an_enrol_key_revokes_no_agent_outside_its_scope():
+    keys = (
+        role_key("ops", OPERATOR),
+        role_key("enrol", ENROLLER),
+        role_key("enrol-us", ENROLLER, "region=us"),
+    )
+    shop = Workshop(chain_of(root(keys)))
+    shop.enrol("a", "eu")
+    shop.push(shop.policy(), ("a",))
+    shop.revoke_agent("a", by="enrol-us")
+    assert isinstance(authority(shop), Permitted)
+
+
 def test_two_root_keys_that_revoke_each_other_are_both_cut_whatever_the_order():
     keys = (
         role_key("r1", OPERATOR),

@@ -246,7 +246,6 @@ def test_m_minus_one_signers_grant_nothing_and_one_key_counts_once():
     for agent in AGENTS:
         shop.enrol(agent)
     policy = shop.policy(by="k1")
-    shop.cosign(policy, "k2")
     plan = shop.rollout(policy, AGENTS, by="k1")
     shop.cosign(plan, "k1")
     shop.vote(plan, 1, "k1")
@@ -255,6 +254,8 @@ def test_m_minus_one_signers_grant_nothing_and_one_key_counts_once():
     shop.cosign(plan, "k2")
     assert set(running(shop).values()) == {None}, "granted, but one vote of two"
     shop.vote(plan, 1, "k3")
+    assert set(running(shop).values()) == {None}, "the policy itself has one signature of two"
+    shop.cosign(policy, "k2")
     assert set(running(shop).values()) == {policy.id}
 
 
@@ -306,6 +307,39 @@ def test_a_pin_runs_out(shop):
     assert runs(shop, "a") == pinned.id
     assert runs(shop, "b") == base.id
     assert runs(shop, "a", WALL + DAY) == base.id
+
+
+def test_a_pin_is_for_its_roster_alone(shop):
+    plan = shop.rollout(shop.policy(), ("a",), until=WALL + DAY)
+    shop.vote(plan, 1)
+    assert runs(shop, "a") is not None
+    shop.enrol("late")
+    assert runs(shop, "late") is None
+
+
+def test_a_roster_that_is_not_what_the_plan_counts_is_no_roster(shop):
+    policy = shop.policy()
+    plan = shop.rollout(policy, AGENTS)
+    short = shop.fork(plan, "ops", count=3, stages=(3,))
+    held = Workshop(shop.chain)
+    held.bodies = shop.bodies
+    for record in shop.records.in_order():
+        held.records.add(short if record == plan else record)
+    held.vote(short, 1)
+    assert set(running(held).values()) == {None}
+
+
+def test_a_plan_cannot_supersede_what_its_signer_had_not_seen():
+    one = two_operators()
+    two = split(one)
+    first = one.rollout(one.policy(version=2, message="one"), AGENTS, (1, 4))
+    one.vote(first, 1)
+    blind = two.rollout(
+        two.policy(version=2, message="two", by="ops2"), AGENTS, (1, 4), by="ops2", supersedes=(first,)
+    )
+    merge(one, two)
+    assert fleet(one).rollout(first.id).status is RolloutStatus.HELD
+    assert fleet(one).rollout(blind.id).status is RolloutStatus.HELD
 
 
 def test_a_plan_that_bakes_is_complete_only_after_the_bake(shop):
