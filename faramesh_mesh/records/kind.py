@@ -64,7 +64,7 @@ _LETTERS = {
 }
 
 # A kill must fit one TCP segment with everything around it (envelope overhead is 88 bytes): 1 KiB in all. A root
-# holds up to 64 keys and 8 CA certificates. The others hold one message for people and a bounded `seen` vector.
+# holds up to 64 keys and 8 CA certificates; a status 16 agents with all their fields at their largest. The others hold one message for people and a bounded `seen` vector.
 _MAX_PAYLOAD = {
     Kind.ROOT: 16_384,
     Kind.ENROLMENT: 4_096,
@@ -78,7 +78,7 @@ _MAX_PAYLOAD = {
     Kind.RELEASE: 2_048,
     Kind.KILL: 936,
     Kind.REVOCATION: 1_024,
-    Kind.STATUS: 4_096,
+    Kind.STATUS: 10_240,
 }
 
 

@@ -9,7 +9,7 @@ from faramesh_mesh.records.ids import ID_SIZE, RecordId
 from faramesh_mesh.records.labels import read_name
 
 MAX_AGENTS = 16
-"""Agents that one node reports. A status must fit its 4 KiB."""
+"""Agents that one node reports: a status fits its size whatever they are called and say."""
 MAX_KILLS = 8
 KILL_PREFIX = 8
 FINGERPRINT_SIZE = 16

@@ -26,7 +26,7 @@ from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.root import Root, decode_root
 from faramesh_mesh.records.roster import Roster, decode_roster, encode_roster
 from faramesh_mesh.records.selector import parse
-from faramesh_mesh.records.status import Status
+from faramesh_mesh.records.status import MAX_AGENTS, MAX_KILLS, AgentReport, Standing, Status
 
 PAYLOADS = [encode(payload.fields()) for payload in samples.CONTROL.values()]
 PAYLOADS += [encode(samples.STATUS.fields()), samples.ROOT.encode(), encode_roster(samples.ROSTER)]
@@ -262,6 +262,20 @@ def test_these_kinds_fit_their_size_with_all_fields_at_their_largest(kind: Kind)
     payload = encode_payload(largest)
     assert decode_payload(kind, payload) == largest
     assert len(payload) <= kind.max_payload
+
+
+def test_a_status_fits_its_size_with_all_fields_at_their_largest() -> None:
+    """A node that has much to say of its agents must not fall silent, or over, for it."""
+    longest = AgentReport(
+        "a" * 128, Standing.ENFORCING, RecordId(bytes(32)), RecordId(bytes(32)), 64, (bytes(8),) * MAX_KILLS,
+        UINT_MAX, UINT_MAX, UINT_MAX, UINT_MAX, "n" * 256,
+    )  # fmt: skip
+    status = Status(
+        MAX_SEQ, MAX_SEQ, UINT_MAX, MAX_SEQ, UINT_MAX, bytes(16), "h" * 256, "s" * 64, True, (longest,) * MAX_AGENTS, NO_EXTRA
+    )  # fmt: skip
+    payload = encode_payload(status)
+    assert decode_status(payload) == status
+    assert len(payload) <= Kind.STATUS.max_payload
 
 
 def test_a_roster_has_one_order_and_no_agent_twice() -> None:

@@ -24,8 +24,8 @@ from faramesh_mesh.runtime.control.requests import MAX_AUDIT, MAX_IDS, MAX_OFFER
 MAX_TEXT = 512
 MAX_ROOTS = 1_024
 MAX_PAGE_RECORDS = 4_096
-MAX_STATUSES = 128
-"""Statuses in one page: at 4 KiB each a page stays under 600 KiB."""
+MAX_STATUSES = 96
+"""Statuses in one page: at their largest, 10 KiB each, a page still fits a message."""
 MAX_AUDIT_ENTRY = 4_096
 MAX_COUNTERS = 512
 
