@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import assert_never
 
 import pytest
@@ -399,3 +400,13 @@ def test_tools_that_are_remembered_are_bounded() -> None:
 def test_how_a_decision_reads() -> None:
     decision = decide('deny pay/* when amount > 5 reason: "too much"', "pay/refund", amount=6)
     assert str(decision) == 'DENY line 4: deny pay/* when amount > 5 "too much"'
+
+
+def test_the_example_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fpl.md").read_text()
+    source = page.split("```\n")[1]
+    call = Call("stripe/refund", {"amount": 501, "currency": "eur"})
+    assert str(decide_source(source, call)) in page
+    call = Call("stripe/refund", {"amount": 500, "currency": "eur"})
+    assert decide_source(source, call).permits
+    assert decide_source(source, Call("shell/run")).text == "never a shell"

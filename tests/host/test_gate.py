@@ -172,6 +172,13 @@ def test_never_raises_and_never_permits_what_it_cannot_read(
                 assert made.decide(call, name).effect is Effect.DENY  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("tool", [None, 7, b"pay", ("pay",), ["pay"]])
+def test_a_tool_without_a_name_is_denied_by_a_policy_that_permits_everything(tool: object) -> None:
+    for decide in (permits, fpl("agent bot { default permit }"), fpl("agent bot { rules { permit * } }")):
+        made, _ = gate(AgentState("bot", None, decide, POLICY))
+        assert made.decide(Call(tool)).effect is Effect.DENY  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("result", [None, True, "permit", Effect.PERMIT, ZeroDivisionError, RecursionError])
 def test_an_engine_that_fails_denies(result: object) -> None:
     def broken(_: Call) -> Decision:
