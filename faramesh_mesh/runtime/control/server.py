@@ -123,7 +123,7 @@ class ControlServer:
 
     async def _greet(self, wire: _Wire, session: Session) -> None:
         with trio.move_on_after(GREETING_SECONDS):
-            greeting = protocol.read_request(await wire.request(protocol.MAX_GREETING, None))
+            greeting = protocol.read_request(await wire.request(protocol.MAX_GREETING, None), proven=False)
             if not isinstance(greeting, Greeting):
                 await self._refuse(wire, Code.MALFORMED, "the first message greets")
             challenge = self._desk.challenge(greeting, session)
@@ -132,7 +132,7 @@ class ControlServer:
                 raise _EndedError("another mesh")
             if session.proven:
                 return
-            proof = protocol.read_request(await wire.request(protocol.MAX_GREETING, None))
+            proof = protocol.read_request(await wire.request(protocol.MAX_GREETING, None), proven=False)
             if not isinstance(proof, Proof):
                 await self._refuse(wire, Code.NOT_AUTHORISED, "over TCP, prove a role key of this mesh first")
             key = hello.proven_role(
