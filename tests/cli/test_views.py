@@ -1,0 +1,172 @@
+"""What `list` and `status` say, from records and verified statuses alone."""
+
+import pytest
+import workshop
+from observed import Observed
+
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.fleet_kill import recently_killed
+from faramesh_cli.fleet_list import rows_of, spoken_for
+from faramesh_cli.fleet_status import progress_of
+from faramesh_cli.naming import find_kill, find_rollout, read_selector
+from faramesh_cli.refusal import Refusal
+from faramesh_mesh.fleet.fleet import RolloutStatus
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.runtime.control.answers import Hearing, StatusEntry
+
+
+def cells(mesh: Observed) -> dict[str, list[str]]:
+    return {row.instance: row.cells(wide=False) for row in rows_of(mesh.known())}
+
+
+@pytest.fixture
+def mesh() -> Observed:
+    made = Observed()
+    made.enrol("m1", "m2", "m3")
+    return made
+
+
+def pushed(mesh: Observed, stages: tuple[int, ...] = (1, 3)) -> Record:
+    rollout = mesh.shop.rollout(mesh.shop.policy(), ("m1", "m2", "m3"), stages)
+    mesh.shop.vote(rollout, 1)
+    return rollout
+
+
+def test_a_silent_agent_stays_listed_and_the_answer_is_partial(mesh: Observed):
+    mesh.report("m1")
+    mesh.report("m2", health=Hearing.DEAD, ago_ms=65_000)
+    rows = cells(mesh)
+    assert rows["m1"] == ["m1", "eu", "alive", "enrolled", "DENY no policy", "-", "-", "-", "now"]
+    assert rows["m2"][2:4] == ["dead", "enrolled"]
+    assert rows["m2"][8] == "65s ago"
+    assert rows["m3"][2] == "silent"
+    assert rows["m3"][8] == "never"
+    reach = mesh.known().reach()
+    assert (reach.reachable, reach.roster, reach.is_partial, reach.partition_suspected) == (1, 3, True, True)
+    assert "heard 1 of 3 agents, by m1 at m1:7420" in spoken_for("acme", reach)
+
+
+def test_a_revoked_agent_stays_listed_and_does_not_count(mesh: Observed):
+    for agent in ("m1", "m2", "m3"):
+        mesh.report(agent)
+    mesh.shop.revoke_agent("m3")
+    assert cells(mesh)["m3"][3] == "REVOKED"
+    assert mesh.known().reach().roster == 2
+
+
+def test_a_silent_region_is_a_suspected_partition(mesh: Observed):
+    mesh.enrol("u1", region="us")
+    for agent in ("m1", "m2", "m3"):
+        mesh.report(agent)
+    assert mesh.known().reach().partition_suspected
+
+
+def test_what_runs_is_what_the_node_attests(mesh: Observed):
+    rollout = pushed(mesh)
+    canary = find_rollout(mesh.known(), rollout.short).cohort[0]
+    mesh.runs(rollout, canary)
+    assert cells(mesh)[canary][4:7] == ["default v1", "1", "1"]
+
+
+def test_a_kill_in_force_but_not_acknowledged_carries_a_question_mark(mesh: Observed):
+    kill = mesh.shop.kill("instance=m1")
+    mesh.report("m1")
+    assert cells(mesh)["m1"][7] == f"{kill.short}?"
+    mesh.report("m1", kills=(kill.id,), seq=2)
+    assert cells(mesh)["m1"][7] == kill.short
+
+
+def test_a_status_that_another_key_signed_is_no_word_at_all(mesh: Observed):
+    honest = mesh.report("m1")
+    forged = bytearray(honest.envelope)
+    forged[20] ^= 1
+    mesh.entries["m1"] = StatusEntry(bytes(forged), Hearing.ALIVE, 0)
+    assert cells(mesh)["m1"][2] == "silent"
+
+
+def test_an_older_status_never_replaces_a_newer(mesh: Observed):
+    kill = mesh.shop.kill("instance=m1")
+    known = mesh.known()
+    known.hear((mesh.report("m1", kills=(kill.id,), seq=7),), "m1")
+    known.hear((mesh.report("m1", seq=6),), "a liar")
+    report = known.report("m1")
+    assert report is not None
+    assert report.kills
+
+
+def test_progress_by_attested_statuses(mesh: Observed):
+    rollout = pushed(mesh)
+    canary = find_rollout(mesh.known(), rollout.short).cohort[0]
+    progress = progress_of(mesh.known(), rollout.id)
+    assert progress.view.status is RolloutStatus.CANARY
+    assert (progress.running, progress.pending, progress.silent) == ((), (canary,), (canary,))
+    assert progress.exit_code() is ExitCode.PARTIAL
+    assert progress.exit_code(waited=True) is ExitCode.TIMEOUT
+    mesh.runs(rollout, canary)
+    progress = progress_of(mesh.known(), rollout.id)
+    assert progress.running == (canary,)
+    assert progress.exit_code(waited=True) is ExitCode.DONE
+    assert progress.line() == f"CANARY 1/2; new on 1 of 1: {canary}; old on the other 2"
+
+
+def test_a_host_that_cannot_run_it_makes_the_rollout_inconclusive(mesh: Observed):
+    rollout = pushed(mesh)
+    canary = find_rollout(mesh.known(), rollout.short).cohort[0]
+    mesh.report(canary, nack="line 3: no such thing")
+    assert progress_of(mesh.known(), rollout.id).exit_code() is ExitCode.HELD
+
+
+@pytest.mark.parametrize(
+    ("end", "code"),
+    [
+        ("abort", ExitCode.ABORTED),
+        ("hold", ExitCode.HELD),
+        ("complete", ExitCode.DONE),
+        ("supersede", ExitCode.SUPERSEDED),
+    ],
+)
+def test_a_finished_rollout_always_has_the_same_code(mesh: Observed, end: str, code: ExitCode):
+    rollout = pushed(mesh)
+    match end:
+        case "abort":
+            mesh.shop.abort(rollout)
+        case "hold":
+            mesh.shop.hold(rollout)
+        case "complete":
+            mesh.shop.vote(rollout, 2)
+        case "supersede":
+            mesh.shop.rollout(mesh.shop.policy(version=2), ("m1",), supersedes=(rollout,))
+    assert progress_of(mesh.known(), rollout.id).exit_code() is code
+
+
+def test_record_ids_may_be_shortened_while_unique(mesh: Observed):
+    kills = [mesh.shop.kill("instance=m1", reason=f"loop {number}") for number in range(40)]
+    known = mesh.known()
+    kill = kills[7]
+    for text in (kill.short, kill.id.hex(), kill.id.hex()[:12], kill.short.upper()):
+        assert find_kill(known, text) == kill
+    for wrong, says in (
+        ("k-", "not the id"),
+        ("k-zz", "not the id"),
+        ("k-00000000000", "no kill"),
+        (f"r-{kill.id.hex()[:8]}", "no kill"),
+    ):
+        with pytest.raises(Refusal) as refused:
+            find_kill(known, wrong)
+        assert says in refused.value.wrong
+
+
+def test_recent_kills_count_together(mesh: Observed):
+    mesh.shop.kill("instance=m1")
+    mesh.shop.kill("instance=m2", tools=("stripe/*",))
+    known = mesh.known()
+    known.as_of = workshop.START + 60_000
+    assert recently_killed(known) == {"m1"}
+    known.as_of = workshop.START + 2 * 3_600_000
+    assert recently_killed(known) == set()
+
+
+def test_a_selector_that_cannot_be_read_is_refused_with_its_place():
+    with pytest.raises(Refusal) as refused:
+        read_selector("region==eu")
+    assert "character" in refused.value.wrong
