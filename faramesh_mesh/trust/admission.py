@@ -91,8 +91,13 @@ def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
 
 
 def sign_control(kind: Kind, payload: Control, mesh: MeshId, signer: Signer) -> Record:
-    """Sign a payload. Raises `ValueError` when it is over the limit of its kind."""
+    """Sign a payload. Raises `ValueError` for one that every peer would refuse: it is read back first, because a number of
+    the key's chain that is used up by a record nobody admits leaves a gap in it for ever."""
     encoded = encode_payload(payload)
+    try:
+        decode_payload(kind, encoded)
+    except Malformed as error:
+        raise ValueError(f"{kind.name.lower()}: {error.detail}") from None
     data = seal(kind, mesh, signer.id, encoded, signer.sign)
     return Record(record_id(signed_bytes(kind, mesh, signer.id, encoded)), kind, signer.id, payload, data)
 

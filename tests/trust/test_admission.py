@@ -242,6 +242,27 @@ def test_an_attack_on_the_gate_is_refused(attack: Attack, monkeypatch: pytest.Mo
     )
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        replace(KILL, reason=""),
+        replace(KILL, reason="r" * 257),
+        replace(KILL, reason="line\nbreak"),
+        replace(KILL, reason="\x1b[31mred"),
+        replace(KILL, selector=parse("*" + " " * 300)),
+        replace(KILL, tools=("b", "a")),
+        replace(KILL, review_by=-1),
+    ],
+    ids=["no reason", "long", "two lines", "colour", "long selector", "order", "negative"],
+)
+def test_what_every_peer_would_refuse_is_not_signed(payload: Kill) -> None:
+    """Defence of the signer's own chain: a number used up by a record that nobody admits is a gap for ever."""
+    with pytest.raises(ValueError, match="kill"):
+        sign_control(Kind.KILL, payload, CHAIN.mesh, workshop.signer("kill"))
+    with pytest.raises(ValueError, match="restore"):
+        sign_control(Kind.RESTORE, samples.ROLLOUT, CHAIN.mesh, workshop.signer("restore"))
+
+
 def test_quotas_are_of_the_key_not_of_the_kind() -> None:
     for by, last in (("kill", 1_000), ("policy", 10_000), ("enrol", 100_000), ("all", 100_000)):
         kind = {"kill": Kind.KILL, "enrol": Kind.ENROLMENT}.get(by, Kind.POLICY)
