@@ -176,6 +176,7 @@ def test_what_is_refused_says_where_and_why(rules: str, line: int, says: str | N
         ("system x { }", '"system" is not supported'),
         ('agent bot { model "gpt" }', '1:13: "model" is not supported'),
         ("agent bot { budget session { } }", '"budget" is not supported'),
+        ('agent bot { "default" permit }', 'expected "default", "rules" or "}"'),
         ("agent bot { default maybe }", "expected permit, deny or defer"),
         ("agent bot { default deny! }", "expected permit, deny or defer"),
         ("agent bot { default deny default permit }", 'a second "default"'),

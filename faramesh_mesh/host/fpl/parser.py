@@ -32,6 +32,7 @@ from faramesh_mesh.host.fpl.ast import (
     Term,
     Text,
 )
+from faramesh_mesh.host.fpl.cursor import Cursor, refused_at
 from faramesh_mesh.host.fpl.lexer import MAX_SOURCE, Lexer, Shape, Token
 from faramesh_mesh.host.fpl.refusal import Refused
 
@@ -110,20 +111,19 @@ def is_bare_key(key: str) -> bool:
     return _IDENTIFIER.fullmatch(key) is not None and key not in KEYWORDS and key not in EFFECTS
 
 
-class _Parser:
-    """One token of lookahead."""
+class _Parser(Cursor):
+    """The grammar, a method a rule of it."""
 
-    __slots__ = ("_lexer", "_next", "_parts", "_rules")
+    __slots__ = ("_parts", "_rules")
 
     def __init__(self, lexer: Lexer) -> None:
-        self._lexer = lexer
-        self._next = lexer.token()
+        super().__init__(lexer)
         self._rules = 0
         self._parts = 0
 
     def document(self) -> Document:
         agents: list[Agent] = []
-        while self._next.shape is not Shape.END:
+        while self.next.shape is not Shape.END:
             agent = self._agent()
             if any(agent.name == other.name for other in agents):
                 raise Refused(agent.line, 1, f"a second block for agent {agent.name}")
@@ -131,284 +131,258 @@ class _Parser:
             if len(agents) > MAX_AGENTS:
                 raise Refused(agent.line, 1, f"more than {MAX_AGENTS} agent blocks")
         if not agents:
-            raise self._expected('"agent"')
+            raise self.expected('"agent"')
         return Document(tuple(agents))
 
     def _agent(self) -> Agent:
-        start = self._next
+        start = self.next
         if start.text != "agent" or start.shape is not Shape.WORD:
             if start.text in _UNSUPPORTED_BLOCKS:
-                raise self._refused(f'"{start.text}" is not supported; expected "agent"')
-            raise self._expected('"agent"')
-        name = self._advance_to_pattern()
+                raise self.refused(f'"{start.text}" is not supported; expected "agent"')
+            raise self.expected('"agent"')
+        name = self.advance_to_pattern()
         if name.shape is not Shape.PATTERN or _AGENT_NAME.fullmatch(name.text) is None:
-            raise self._expected("an agent's name")
-        self._advance()
-        self._sign("{")
+            raise self.expected("an agent's name")
+        self.advance()
+        self.sign("{")
         default: Effect | None = None
         rules: tuple[Rule, ...] | None = None
-        while not self._at_sign("}"):
-            statement = self._next
+        while not self.at_sign("}"):
+            statement = self.next
+            if statement.shape is not Shape.WORD:
+                raise self.expected('"default", "rules" or "}"')
             if statement.text == "default" and default is None:
                 default = self._default()
             elif statement.text == "rules" and rules is None:
-                self._advance()
+                self.advance()
                 rules = self._rule_block()
             elif statement.text in ("default", "rules"):
-                raise self._refused(f'a second "{statement.text}" in one agent block')
+                raise self.refused(f'a second "{statement.text}" in one agent block')
             elif statement.text in _UNSUPPORTED_BLOCKS:
-                raise self._refused(
+                raise self.refused(
                     f'"{statement.text}" is not supported; expected "default", "rules" or "}}"'
                 )
             else:
-                raise self._expected('"default", "rules" or "}"')
-        self._advance()
+                raise self.expected('"default", "rules" or "}"')
+        self.advance()
         return Agent(name.text, default or Effect.DENY, rules or (), start.line)
 
     def _default(self) -> Effect:
-        self._advance()
-        effect = EFFECTS.get(self._next.text)
-        if effect is None or self._next.text == "deny!" or self._next.shape is not Shape.WORD:
-            raise self._expected("permit, deny or defer")
-        self._advance()
+        self.advance()
+        effect = EFFECTS.get(self.next.text)
+        if effect is None or self.next.text == "deny!" or self.next.shape is not Shape.WORD:
+            raise self.expected("permit, deny or defer")
+        self.advance()
         return effect
 
     def _rule_block(self) -> tuple[Rule, ...]:
-        self._sign("{")
+        self.sign("{")
         rules: list[Rule] = []
-        while not self._at_sign("}"):
-            if rules and not self._next.starts_line:
-                raise self._refused(f"unexpected {self._next} (a rule begins on a line of its own)")
+        while not self.at_sign("}"):
+            if rules and not self.next.starts_line:
+                raise self.refused(f"unexpected {self.next} (a rule begins on a line of its own)")
             rules.append(self._rule())
             self._rules += 1
             if self._rules > MAX_RULES:
-                raise self._refused(f"more than {MAX_RULES} rules")
-        self._advance()
+                raise self.refused(f"more than {MAX_RULES} rules")
+        self.advance()
         return tuple(rules)
 
     def _rule(self) -> Rule:
-        start = self._next
+        start = self.next
         effect = EFFECTS.get(start.text)
         if effect is None or start.shape is not Shape.WORD:
-            raise self._expected('a rule (permit, deny, deny! or defer) or "}"')
-        pattern = self._advance_to_pattern()
+            raise self.expected('a rule (permit, deny, deny! or defer) or "}"')
+        pattern = self.advance_to_pattern()
         if pattern.shape is Shape.TEXT:
-            raise self._refused("a tool pattern is written without quotes")
+            raise self.refused("a tool pattern is written without quotes")
         if pattern.shape is not Shape.PATTERN:
-            raise self._expected("a tool pattern")
+            raise self.expected("a tool pattern")
         if pattern.text in KEYWORDS or pattern.text.startswith("!"):
-            raise self._refused(f'expected a tool pattern, found "{pattern.text}"')
+            raise self.refused(f'expected a tool pattern, found "{pattern.text}"')
         self._glob(glob.compile_tools, pattern.text)
-        self._advance()
+        self.advance()
         condition: Condition | None = None
-        if self._at_word("when"):
-            self._advance()
+        if self.at_word("when"):
+            self.advance()
             self._parts = 0
             condition = self._or(0)
         reason = self._reason()
-        if self._next.shape is Shape.WORD and self._next.text in _UNSUPPORTED_CLAUSES:
-            raise self._refused(_UNSUPPORTED_CLAUSES[self._next.text])
-        if not (self._at_sign("}") or (self._next.starts_line and self._next.text in EFFECTS)):
+        if self.next.shape is Shape.WORD and self.next.text in _UNSUPPORTED_CLAUSES:
+            raise self.refused(_UNSUPPORTED_CLAUSES[self.next.text])
+        if not (self.at_sign("}") or (self.next.starts_line and self.next.text in EFFECTS)):
             wanted = ['"when"'] * (condition is None and not reason) + ['"reason:"'] * (not reason)
-            raise self._expected(", ".join([*wanted, 'a rule on a new line or "}"']))
+            raise self.expected(", ".join([*wanted, 'a rule on a new line or "}"']))
         return Rule(effect, start.text == "deny!", pattern.text, condition, reason, start.line)
 
     def _reason(self) -> str:
-        if not self._at_word("reason"):
+        if not self.at_word("reason"):
             return ""
-        self._advance()
-        self._sign(":")
-        if self._next.shape is not Shape.TEXT or not self._next.text:
-            raise self._expected("a quoted reason")
-        return self._advance().text
+        self.advance()
+        self.sign(":")
+        if self.next.shape is not Shape.TEXT or not self.next.text:
+            raise self.expected("a quoted reason")
+        return self.advance().text
 
     def _or(self, depth: int) -> Condition:
         parts = [self._and(depth)]
-        while self._at_word("or"):
-            self._advance()
+        while self.at_word("or"):
+            self.advance()
             parts.append(self._and(depth))
         return parts[0] if len(parts) == 1 else Or(tuple(parts))
 
     def _and(self, depth: int) -> Condition:
         parts = [self._not(depth)]
-        while self._at_word("and"):
-            self._advance()
+        while self.at_word("and"):
+            self.advance()
             parts.append(self._not(depth))
         return parts[0] if len(parts) == 1 else And(tuple(parts))
 
     def _not(self, depth: int) -> Condition:
         if depth > MAX_NESTING:
-            raise self._refused(f"nested deeper than {MAX_NESTING}")
-        if self._at_word("not"):
-            self._advance()
+            raise self.refused(f"nested deeper than {MAX_NESTING}")
+        if self.at_word("not"):
+            self.advance()
             return Not(self._not(depth + 1))
-        if self._at_sign("("):
-            self._advance()
+        if self.at_sign("("):
+            self.advance()
             condition = self._or(depth + 1)
-            self._sign(")")
+            self.sign(")")
             return condition
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise self._refused(f"a condition of more than {MAX_PARTS} parts")
+            raise self.refused(f"a condition of more than {MAX_PARTS} parts")
         return self._atom()
 
     def _atom(self) -> Condition:
-        start = self._next
+        start = self.next
         left = self._term()
-        operator = self._next
+        operator = self.next
         if operator.shape is Shape.SIGN and operator.text in {member.value for member in Operator}:
-            self._advance()
+            self.advance()
             return self._compare(start, left, Operator(operator.text), self._term())
-        if self._at_word("in"):
+        if self.at_word("in"):
             return self._in(start, left)
-        if self._at_word("matches"):
+        if self.at_word("matches"):
             return self._matches(start, left)
         if isinstance(left, Path | Flag):
             return Holds(left)
-        raise _at(
+        raise refused_at(
             start,
             f"{start} is not a condition: conditions are not quoted, and a constant does not hold or fail",
         )
 
     def _compare(self, start: Token, left: Term, operator: Operator, right: Term) -> Condition:
         if not isinstance(left, Path) and not isinstance(right, Path):
-            raise _at(start, "compares two constants; an argument's name is written without quotes")
+            raise refused_at(start, "compares two constants; an argument's name is written without quotes")
         if operator.orders and (isinstance(left, Text | Flag) or isinstance(right, Text | Flag)):
-            raise _at(start, f'"{operator}" compares numbers only')
-        if self._next.shape is Shape.SIGN and self._next.text in {member.value for member in Operator}:
-            raise self._refused('comparisons do not chain; write "a < b and b < c"')
+            raise refused_at(start, f'"{operator}" compares numbers only')
+        if self.next.shape is Shape.SIGN and self.next.text in {member.value for member in Operator}:
+            raise self.refused('comparisons do not chain; write "a < b and b < c"')
         return Compare(left, operator, right)
 
     def _in(self, start: Token, left: Term) -> Condition:
         if not isinstance(left, Path):
-            raise _at(start, "expected an argument before in")
-        self._advance()
-        self._sign("[")
+            raise refused_at(start, "expected an argument before in")
+        self.advance()
+        self.sign("[")
         options = [self._constant()]
-        while self._at_sign(","):
-            self._advance()
+        while self.at_sign(","):
+            self.advance()
             options.append(self._constant())
             if len(options) > MAX_OPTIONS:
-                raise self._refused(f"a list of more than {MAX_OPTIONS}")
-        self._sign("]")
+                raise self.refused(f"a list of more than {MAX_OPTIONS}")
+        self.sign("]")
         if len({type(option) for option in options}) > 1:
-            raise _at(start, "a list holds constants of one type")
+            raise refused_at(start, "a list holds constants of one type")
         return In(left, tuple(options))
 
     def _matches(self, start: Token, left: Term) -> Condition:
         if not isinstance(left, Path):
-            raise _at(start, "expected an argument before matches")
-        self._advance()
-        if self._next.shape is not Shape.TEXT:
-            raise self._expected("a quoted glob")
-        pattern = self._next.text
+            raise refused_at(start, "expected an argument before matches")
+        self.advance()
+        if self.next.shape is not Shape.TEXT:
+            raise self.expected("a quoted glob")
+        pattern = self.next.text
         if _LOOKS_LIKE_REGEX.search(pattern):
-            raise self._refused(
+            raise self.refused(
                 "matches takes a glob (* ? [a-z]), and this looks like a regular expression; "
                 'alternatives are joined with "or", and a character that is meant is written \\\\c'
             )
         if glob.literal(pattern) is not None:
-            raise self._refused(
+            raise self.refused(
                 'matches compares the whole text: without * ? or [ ] write ==, or "*...*" to search'
             )
         self._glob(glob.compile_text, pattern)
-        self._advance()
+        self.advance()
         return Matches(left, pattern)
 
     def _constant(self) -> Constant:
         term = self._term()
         if isinstance(term, Path):
-            raise self._refused("a list holds constants: a number, a quoted text, true or false")
+            raise self.refused("a list holds constants: a number, a quoted text, true or false")
         return term
 
     def _term(self) -> Term:
-        token = self._next
+        token = self.next
         match token.shape:
             case Shape.NUMBER:
                 number = self._number(token)
-                self._advance()
+                self.advance()
                 return number
             case Shape.TEXT:
-                self._advance()
+                self.advance()
                 return Text(token.text)
             case Shape.WORD if token.text in ("true", "false"):
-                self._advance()
+                self.advance()
                 return Flag(token.text == "true")
             case Shape.WORD if token.text not in KEYWORDS and token.text not in EFFECTS:
                 return self._path()
             case _:
-                raise self._expected('an argument, a number, a quoted text, true, false, "not" or "("')
+                raise self.expected('an argument, a number, a quoted text, true, false, "not" or "("')
 
     def _number(self, token: Token) -> Number:
         sign, digits = ("-", token.text[1:]) if token.text.startswith("-") else ("", token.text)
         whole, _, part = digits.removeprefix("$").partition(".")
         whole, part = whole.lstrip("0") or "0", part.rstrip("0")
         if part and len((whole + part).lstrip("0")) > MAX_DIGITS:
-            raise self._refused(f"a decimal of more than {MAX_DIGITS} digits")
+            raise self.refused(f"a decimal of more than {MAX_DIGITS} digits")
         if len(whole) > MAX_INTEGER_DIGITS or len(part) > MAX_INTEGER_DIGITS:
-            raise self._refused(f"a number of more than {MAX_INTEGER_DIGITS} digits")
+            raise self.refused(f"a number of more than {MAX_INTEGER_DIGITS} digits")
         text = f"{whole}.{part}" if part else whole
         return Number(text if text == "0" else sign + text)
 
     def _path(self) -> Path:
-        root = self._advance()
+        root = self.advance()
         keys = [] if root.text == "args" else [root.text]
         if root.text in RESERVED and root.text != "args":
-            raise _at(root, f"{root} is not supported here; an argument of that name is written args.{root}")
-        while self._at_sign(".") or self._at_sign("["):
-            opener = self._advance()
+            raise refused_at(
+                root, f"{root} is not supported here; an argument of that name is written args.{root}"
+            )
+        while self.at_sign(".") or self.at_sign("["):
+            opener = self.advance()
             keys.append(self._key(opener))
             if len(keys) > MAX_KEYS:
-                raise _at(opener, f"a path of more than {MAX_KEYS} keys")
-        if self._at_sign("("):
-            raise self._refused(f"functions are not supported: {root}(")
+                raise refused_at(opener, f"a path of more than {MAX_KEYS} keys")
+        if self.at_sign("("):
+            raise self.refused(f"functions are not supported: {root}(")
         if not keys:
-            raise self._expected('"." after args')
+            raise self.expected('"." after args')
         return Path(tuple(keys))
 
     def _key(self, opener: Token) -> str:
         if opener.text == ".":
-            if self._next.shape is not Shape.WORD or not is_bare_key(self._next.text):
-                raise self._expected("a key")
-            return self._advance().text
-        if self._next.shape is not Shape.TEXT:
-            raise self._expected("a quoted key")
-        key = self._advance().text
-        self._sign("]")
+            if self.next.shape is not Shape.WORD or not is_bare_key(self.next.text):
+                raise self.expected("a key")
+            return self.advance().text
+        if self.next.shape is not Shape.TEXT:
+            raise self.expected("a quoted key")
+        key = self.advance().text
+        self.sign("]")
         return key
 
     def _glob(self, compile_glob: Callable[[str], glob.Covers], pattern: str) -> None:
         try:
             compile_glob(pattern)
         except glob.BadGlob as bad:
-            raise self._refused(f"not a glob: {bad}") from None
-
-    def _advance(self) -> Token:
-        token = self._next
-        self._next = self._lexer.token()
-        return token
-
-    def _advance_to_pattern(self) -> Token:
-        self._next = self._lexer.pattern()
-        return self._next
-
-    def _at_word(self, word: str) -> bool:
-        return self._next.shape is Shape.WORD and self._next.text == word
-
-    def _at_sign(self, sign: str) -> bool:
-        return self._next.shape is Shape.SIGN and self._next.text == sign
-
-    def _sign(self, sign: str) -> None:
-        if not self._at_sign(sign):
-            raise self._expected(f'"{sign}"')
-        self._advance()
-
-    def _expected(self, what: str) -> Refused:
-        return self._refused(f"expected {what}, found {self._next}")
-
-    def _refused(self, problem: str) -> Refused:
-        return _at(self._next, problem)
-
-
-def _at(token: Token, problem: str) -> Refused:
-    return Refused(token.line, token.column, problem)
+            raise self.refused(f"not a glob: {bad}") from None
