@@ -46,6 +46,7 @@ def _globals(
     ctx.obj = new_shell().with_options(home, peer, form, quiet, no_color)
 
 
+demo.register(app)
 setup.register(app)
 enrol.register(app)
 node.register(app)

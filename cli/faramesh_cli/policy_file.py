@@ -26,7 +26,7 @@ def read_policy_file(text: str) -> bytes:
     compiled = Engines((FplEngine(),)).compile(MEDIA_TYPE, body)
     if isinstance(compiled, Unloadable):
         raise Refusal(
-            f"{path} does not compile: {compiled.reason}",
+            f"{path}:{compiled.reason}" if compiled.reason[:1].isdigit() else f"{path}: {compiled.reason}",
             unchanged="nothing was signed",
             todo="correct it; agents would refuse it as well and keep what they run",
             exit_code=ExitCode.REFUSED,

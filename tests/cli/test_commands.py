@@ -1,0 +1,256 @@
+"""Each command typed wrong once: what it says, its exit code, and that nothing was changed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.main import app
+from faramesh_mesh.runtime.operator_home import open_home
+from faramesh_mesh.runtime.token import parse_token
+
+POLICY = "agent refunds {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
+
+
+def run(*arguments: str, home: Path | None = None, typed: str | None = None) -> Result:
+    at = () if home is None else ("--home", str(home))
+    return CliRunner().invoke(app, [*at, *arguments], input=typed)
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No home of the person who runs the tests is ever looked at."""
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    for variable in ("FARAMESH_MESH_HOME", "FARAMESH_MESH_PEER", "FARAMESH_MESH_PASSPHRASE"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    assert run("init", "acme", "--no-passphrase", home=tmp_path / "acme").exit_code == 0
+    return tmp_path / "acme"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "refunds.fpl"
+    path.write_text(POLICY)
+    return str(path)
+
+
+WRONG: list[tuple[tuple[str, ...], ExitCode, str]] = [
+    (("lis",), ExitCode.USAGE, "No such command 'lis'"),
+    (("fleet", "puhs"), ExitCode.USAGE, "No such command 'puhs'. Did you mean 'push'"),
+    (("fleet", "list", "--wid"), ExitCode.USAGE, "No such option: --wid"),
+    (("--format", "xml", "fleet", "list"), ExitCode.USAGE, "'xml' is not one of"),
+    (("init",), ExitCode.USAGE, "Missing argument"),
+    (("init", "a/b", "--no-passphrase"), ExitCode.USAGE, "'a/b' cannot name a mesh"),
+    (("init", "node", "--no-passphrase"), ExitCode.USAGE, "'node' cannot name a mesh"),
+    (("init", "acme"), ExitCode.USAGE, "no passphrase for the new keys, and nobody is at the keyboard"),
+    (("root", "show"), ExitCode.ERROR, "no mesh here"),
+    (("enrol", "token"), ExitCode.USAGE, "Missing option"),
+    (("enrol", "token", "--uses", "0", "--ttl", "1h"), ExitCode.USAGE, "0 is not in the range"),
+    (("enrol", "token", "--uses", "1", "--ttl", "60"), ExitCode.USAGE, "--ttl: '60' is not a duration"),
+    (("enrol", "token", "--uses", "1", "--ttl", "1h", "--label", "eu"), ExitCode.USAGE, "'eu' is not a label"),
+    (("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "cook"), ExitCode.USAGE, "'cook' is not a duty"),
+    (("enrol", "token", "--uses", "1", "--ttl", "1h"), ExitCode.ERROR, "no mesh here"),
+    (("node", "join", "hello"), ExitCode.USAGE, "this is not a join token"),
+    (("node", "run"), ExitCode.ERROR, "belongs to no mesh yet"),
+    (("node", "info"), ExitCode.ERROR, "no node here"),
+    (("decide", "x", "--arg", "amount"), ExitCode.USAGE, "'amount' is not an argument"),
+    (("decide", "x"), ExitCode.ERROR, "no node here"),
+    (("audit", "tail"), ExitCode.ERROR, "no node here"),
+    (("audit", "verify"), ExitCode.ERROR, "no node here"),
+    (("audit", "tail", "--follow", "--format", "json"), ExitCode.USAGE, "use --format jsonl"),
+    (("fleet", "list", "--watch", "--format", "json"), ExitCode.USAGE, "use --format jsonl"),
+    (("fleet", "list", "-l", "region=="), ExitCode.USAGE, "expected a comma at character 7"),
+    (("fleet", "list"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "status", "r-5d1e"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "kill", "m1"), ExitCode.USAGE, "Missing option '--reason'"),
+    (("fleet", "kill", "--reason", "x"), ExitCode.USAGE, "no target"),
+    (("fleet", "kill", "m1", "--all", "--reason", "x"), ExitCode.USAGE, "name the target once"),
+    (("fleet", "kill", "m1", "--reason", " "), ExitCode.USAGE, "--reason has 1 to 256 bytes"),
+    (("fleet", "kill", "m1", "--reason", "x", "--wait", "most"), ExitCode.USAGE, "'most' is not a share"),
+    (("fleet", "kill", "m1", "--reason", "x"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "push", "--all", "--message", "x"), ExitCode.USAGE, "Missing option '--policy'"),
+    (("fleet", "push", "--policy", "x", "--message", "x"), ExitCode.USAGE, "no target"),
+    (("fleet", "push", "--all", "--policy", "/nowhere", "--message", "x"), ExitCode.ERROR, "cannot be read"),
+    (("fleet", "push", "--all", "--policy", "x", "-m", "x", "--stages", "3,2"), ExitCode.USAGE, "must be larger"),
+    (("fleet", "push", "--all", "--policy", "x", "-m", "x", "--on-abort", "cry"), ExitCode.USAGE, "'cry' is not one of"),
+    (("fleet", "promote",), ExitCode.USAGE, "Missing argument"),
+    (("fleet", "promote", "r-5d1e", "--to-stage", "0"), ExitCode.USAGE, "0 is not in the range"),
+    (("fleet", "promote", "r-5d1e"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "cosign", "r-5d1e"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "abort", "r-5d1e"), ExitCode.USAGE, "Missing option '--reason'"),
+    (("fleet", "hold", "r-5d1e", "--reason", ""), ExitCode.USAGE, "--reason has 1 to 256 bytes"),
+    (("fleet", "release", "r-5d1e", "--reason", "x"), ExitCode.ERROR, "no mesh here"),
+    (("fleet", "restore", "k-b02f"), ExitCode.USAGE, "a restore brings a corrected policy"),
+    (("fleet", "restore", "k-b02f", "--same-policy"), ExitCode.USAGE, "a restore says what was corrected"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("typed", "code", "says"), WRONG, ids=[" ".join(typed) for typed, _, _ in WRONG])
+def test_typed_wrong(typed: tuple[str, ...], code: ExitCode, says: str, tmp_path: Path):
+    result = run(*typed)
+    assert result.exit_code == code, result.output
+    assert says in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "nobody").exists()
+
+
+def test_init_makes_a_home_and_says_what_to_back_up(home: Path):
+    made = open_home(home)
+    assert made.name == "acme"
+    assert [key.name for key in made.key_files()] == ["enrol-1", "ops-1", "reader-1"]
+    assert len(made.chain.current.authorities) == 1
+
+
+def test_init_never_touches_a_home_that_is_there(home: Path):
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    result = run("init", "acme", "--no-passphrase", home=home)
+    assert result.exit_code == ExitCode.ERROR
+    assert "unchanged: that mesh and its keys" in result.stderr
+    assert before == {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+
+def test_a_production_mesh_needs_two_of_three(tmp_path: Path):
+    result = run(
+        "init", "acme", "--profile", "production", "--no-passphrase", "--format", "json", home=tmp_path / "p"
+    )
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["keys"] == [
+        "root-1", "root-2", "root-3", "ops-1", "ops-2", "ops-3", "enrol-1", "reader-1",
+    ]  # fmt: skip
+    shown = run("root", "show", home=tmp_path / "p")
+    assert "signatures needed: root 2, policy 2, rollout 2, restore 2, all others 1" in shown.stdout
+
+
+def test_global_options_stand_before_or_after_the_command(home: Path):
+    before = CliRunner().invoke(app, ["--home", str(home), "--format", "json", "root", "show"])
+    after = CliRunner().invoke(app, ["root", "show", "--format", "json", "--home", str(home)])
+    assert before.exit_code == after.exit_code == 0
+    first, second = json.loads(before.stdout), json.loads(after.stdout)
+    assert first | {"as_of": ""} == second | {"as_of": ""}
+
+
+def test_a_sealed_key_needs_its_passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FARAMESH_MESH_PASSPHRASE", "correct horse")
+    home = tmp_path / "acme"
+    assert run("init", "acme", home=home).exit_code == 0
+    assert run("enrol", "token", "--uses", "1", "--ttl", "1h", home=home).exit_code == 0
+    monkeypatch.setenv("FARAMESH_MESH_PASSPHRASE", "wrong")
+    result = run("enrol", "token", "--uses", "1", "--ttl", "1h", home=home)
+    assert result.exit_code == ExitCode.NOT_AUTHORISED
+    assert "the passphrase does not open key enrol-1" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_token_stands_alone_on_standard_output(home: Path):
+    result = run("enrol", "token", "--uses", "3", "--ttl", "1h", "--label", "region=lab", home=home)
+    token = parse_token(result.stdout)
+    assert token.enrol_seed is None
+    assert token.grant.terms.labels == (("region", "lab"),)
+    assert token.grant.terms.uses == 3
+
+
+def test_a_token_that_carries_the_enrol_key_is_warned_about(home: Path):
+    result = run("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "enrol", home=home)
+    assert "! this token carries the enrol key" in result.stderr
+    assert parse_token(result.stdout).enrol_seed is not None
+
+
+def test_the_first_machine_enrols_itself_once(home: Path, tmp_path: Path):
+    token = run("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "enrol", home=home).stdout
+    joined = run("node", "join", "-", "--agent", "m1", home=tmp_path / "m1", typed=token)
+    assert joined.exit_code == 0, joined.output
+    assert "enrolled m1 (no labels) in mesh acme" in joined.stdout
+    assert joined.stdout.endswith(f"Next: faramesh-mesh node run --home {tmp_path / 'm1'}\n")
+    again = run("node", "join", token.strip(), "--agent", "m1", home=tmp_path / "m1")
+    assert again.exit_code == ExitCode.ERROR
+    assert "belongs to a mesh already" in again.stderr
+
+
+def test_a_token_without_an_address_says_to_name_one(home: Path, tmp_path: Path):
+    token = run("enrol", "token", "--uses", "1", "--ttl", "1h", home=home).stdout.strip()
+    result = run("node", "join", token, "--agent", "m2", home=tmp_path / "m2")
+    assert result.exit_code == ExitCode.ERROR
+    assert "name a node that runs with --seed" in result.stderr
+
+
+def test_a_policy_that_does_not_compile_is_refused_before_anything_else(home: Path, tmp_path: Path):
+    bad = tmp_path / "bad.fpl"
+    bad.write_text("agent a {\n  default maybe\n}\n")
+    result = run("fleet", "push", "--all", "--policy", str(bad), "--message", "x", home=home)
+    assert result.exit_code == ExitCode.REFUSED
+    assert f"error: {bad}:2:11: expected" in result.stderr
+    assert "nothing was signed" in result.stderr
+
+
+def test_no_node_to_ask_says_how_to_name_one(home: Path, policy: str):
+    for typed in (("fleet", "list"), ("fleet", "push", "--all", "--policy", policy, "-m", "x")):
+        result = run(*typed, home=home)
+        assert result.exit_code == ExitCode.ERROR
+        assert "no node to ask" in result.stderr
+        assert "--peer HOST:PORT" in result.stderr
+
+
+def test_a_node_that_does_not_answer_is_named(home: Path):
+    result = run("--peer", "127.0.0.1:1", "fleet", "list", home=home)
+    assert result.exit_code == ExitCode.ERROR
+    assert "no node answers: 127.0.0.1:1" in result.stderr
+
+
+def test_an_error_for_programs(home: Path):
+    result = run("fleet", "list", "--format", "json", home=home)
+    assert result.stdout == ""
+    error = json.loads(result.stderr)
+    assert error["schema"] == "faramesh-mesh/error/1"
+    assert error["exit_code"] == 1
+    assert error["next"]
+
+
+def test_a_fault_of_ours_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, home: Path):
+    def broken(_shell: object) -> None:
+        raise ZeroDivisionError("never")
+
+    monkeypatch.setattr("faramesh_cli.root_show.show_root", broken)
+    result = run("root", "show", home=home)
+    assert result.exit_code == ExitCode.ERROR
+    assert "this is a fault of ours: ZeroDivisionError: never" in result.stderr
+    assert "FARAMESH_MESH_DEBUG=1" in result.stderr
+
+
+def test_help_imports_nothing_heavy():
+    """`--help` must be quick: what costs is imported when a command runs."""
+    script = (
+        "import sys; from faramesh_cli.main import app; from typer.testing import CliRunner; "
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
+        "print([name for name in ('trio', 'nacl', 'msgpack', 'sqlite3', 'cryptography', 'rich', 'zeroconf') if name in sys.modules])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_version():
+    assert run("--version").stdout.startswith("faramesh-mesh 0.")
+
+
+def test_every_command_has_help_in_one_line_first():
+    for typed in (
+        ["fleet", "push"],
+        ["fleet", "kill"],
+        ["init"],
+        ["node", "join"],
+        ["enrol", "token"],
+        ["decide"],
+    ):
+        result = CliRunner().invoke(app, [*typed, "--help"])
+        assert result.exit_code == 0
+        assert "--format" in result.stdout
