@@ -5,7 +5,7 @@ import os
 import random
 import shlex
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from faramesh_mesh.runtime.home import Home
 REGIONS = ("eu", "us", "ap", "sa", "af", "me")
 COMMAND_SECONDS = 40.0
 """A command that takes longer has failed, on however slow a machine."""
+
+_LOOK_AROUND = 0.5
+"""Seconds of waiting between two looks at whether all nodes still run."""
 
 POLICY = """\
 agent demo {
@@ -133,7 +136,14 @@ class Lab:
 
     async def join(self, agent: Agent, token: str) -> None:
         """Enrol a node with a token, as on a machine of its own; its way out is its region's relay."""
-        where = ("--listen", agent.address, "--advertise", agent.address, "--proxy", self.relays[agent.region])
+        where = (
+            "--listen",
+            agent.address,
+            "--advertise",
+            agent.address,
+            "--proxy",
+            self.relays[agent.region],
+        )
         joined = await self.at(agent, "node", "join", token, "--agent", agent.name, *where)
         if joined.code != 0:
             raise CommandFailedError(f"{joined.line}: exit code {joined.code}: {dict(joined.data)}")
@@ -161,13 +171,22 @@ class Lab:
             scope.cancel()
         return await self.processes.stop(*self.processes.names())
 
-    def is_gone(self) -> str:
-        """The end of the log of a node that ended by itself, empty while all run."""
+    async def until(self, condition: Callable[[], bool], within: float) -> bool:
+        """Wait for answers until the condition holds, at most so many seconds. Whether it came about.
+
+        Raises `CommandFailedError` when a node has ended by itself: nothing more will come of waiting.
+        """
+        with trio.move_on_after(within):
+            while not await self.callers.until(condition, _LOOK_AROUND):
+                self.check_alive()
+        return condition()
+
+    def check_alive(self) -> None:
+        """Raises `CommandFailedError` with the end of its log when a node has ended by itself."""
         for name, code in self.processes.exited().items():
-            log = next(agent.home for agent in self.agents if agent.name == name) / "node.log"
-            last = log.read_text(errors="replace").strip().splitlines()[-3:]
-            return f"node {name} ended by itself with {code}: {' | '.join(last)}"
-        return ""
+            home = next(agent.home for agent in self.agents if agent.name == name)
+            last = (home / "node.log").read_text(errors="replace").strip().splitlines()[-3:]
+            raise CommandFailedError(f"node {name} ended by itself with {code}: {' | '.join(last)}")
 
     async def held_by(self, agent: Agent) -> tuple[str, ...]:
         """The ids of all records that a node holds on its disk."""

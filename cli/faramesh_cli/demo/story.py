@@ -38,8 +38,7 @@ class Story:
             self._end,
         ):
             await step()
-            if gone := self._lab.is_gone():
-                raise CommandFailedError(gone)
+            self._lab.check_alive()
 
     @property
     def _names(self) -> list[str]:
@@ -56,7 +55,7 @@ class Story:
 
     async def _until(self, *wanted: "checks.Claim") -> list[checks.Check]:
         """Wait until all of these hold, then what was seen, whether or not they do."""
-        await self._lab.callers.until(lambda: all(claim().held for claim in wanted), WITHIN)
+        await self._lab.until(lambda: all(claim().held for claim in wanted), WITHIN)
         return [claim() for claim in wanted]
 
     def _answers(self) -> checks.Answers:
@@ -76,7 +75,7 @@ class Story:
             token = await self._token(first.region, 1, "--duty", "enrol")
             await lab.join(first, token)
             lab.run(first)
-            await lab.callers.until(lambda: first.name in self._answers(), WITHIN)
+            await lab.until(lambda: first.name in self._answers(), WITHIN)
             self._report.doing(f"{count - 1} more join, each with its region's token")
             tokens = {
                 region: await self._token(region, len(lab.of(region)), "--seed", first.address)
@@ -84,14 +83,22 @@ class Story:
             }
             limit = trio.CapacityLimiter(joining_at_once())
 
+            failed: list[CommandFailedError] = []
+
             async def join(agent: Agent) -> None:
                 async with limit:
-                    await lab.join(agent, tokens[agent.region])
-                    lab.run(agent)
+                    try:
+                        await lab.join(agent, tokens[agent.region])
+                    except CommandFailedError as error:
+                        failed.append(error)
+                    else:
+                        lab.run(agent)
 
             async with trio.open_nursery() as nursery:
                 for agent in others:
                     nursery.start_soon(join, agent)
+            if failed:
+                raise failed[0]
             step.checks += await self._until(
                 lambda: checks.denies_without_policy(self._answers(), self._names),
                 lambda: checks.are_equal(lab.callers.fingerprints, self._names),
@@ -133,7 +140,7 @@ class Story:
             step.typed = pushed.line
             self._rollout = pushed.text("rollout_short")
             cohort = pushed.texts("cohort")
-            await lab.callers.until(lambda: any(seen.policy for seen in self._answers().values()), WITHIN)
+            await lab.until(lambda: any(seen.policy for seen in self._answers().values()), WITHIN)
             self._policy = next((seen.policy for seen in self._answers().values() if seen.policy), "")
             step.checks += await self._until(
                 lambda: checks.only_these_decide(self._answers(), cohort, self._names, self._policy)
@@ -250,7 +257,7 @@ class Story:
             calls = len(lab.callers.histories[agent.name])
             began = lab.now()
             lab.run(agent)
-            await lab.callers.until(lambda: agent.name in self._answers(), WITHIN)
+            await lab.until(lambda: agent.name in self._answers(), WITHIN)
 
             def since() -> list[checks.Seen]:
                 return lab.callers.histories[agent.name][calls:]
