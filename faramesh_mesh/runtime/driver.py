@@ -116,8 +116,6 @@ class Driver:
         self.generation = 1
         """Counts changes of what is held."""
         self._changes = trio.Event()
-        self.refused: dict[str, int] = {}
-        """Refusals of untrusted input, by reason."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the node's time until cancelled. All links end with it."""
@@ -172,7 +170,7 @@ class Driver:
                 if answer is not None:
                     answer(outcomes)
             case Refused():
-                self._count_refusal(effect)
+                self._log_refusal(effect)
             case PeerUp(_, node, address):
                 self._log.info("peer up", node=node.hex()[:8], address=address)
             case PeerDown(_, node, why):
@@ -192,9 +190,8 @@ class Driver:
             await self._changes.wait()
         return self.generation
 
-    def _count_refusal(self, refused: Refused) -> None:
+    def _log_refusal(self, refused: Refused) -> None:
         reason = refused.rejected.reason.value
-        self.refused[reason] = self.refused.get(reason, 0) + 1
         link = None if refused.link is None else int(refused.link)
         self._log.limited(reason, "refused", reason=reason, detail=refused.rejected.detail, link=link)
 

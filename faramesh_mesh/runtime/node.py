@@ -116,35 +116,54 @@ async def open_node(
     with place.locked():
         config, mesh, signer = place.read_config(), place.read_pin(), signer_from_seed(place.read_seed())
         async with _open_storage(place, mesh, config, log) as (storage, restored):
-            credentials = Credentials(place, restored.records.chain)
-            listeners = await open_port(parse_address(config.listen))
             try:
-                async with trio.open_nursery() as nursery:
-                    parts = _Parts(
-                        place=place,
-                        config=config,
-                        signer=signer,
-                        gate=gate,
-                        log=log,
-                        storage=storage,
-                        restored=restored,
-                        credentials=credentials,
-                        listeners=listeners,
-                    )
+                async with _serving(place, config, signer, gate, log, storage, restored) as node:
                     try:
-                        yield await parts.start(nursery)
+                        yield node
                     except Exception as error:  # noqa: BLE001 - raised below, without the groups of the nurseries around it
                         failure = error
-                    finally:
-                        gate.poison("the node has stopped")
-                    nursery.cancel_scope.cancel()
-                parts.steward.close()
-            finally:
-                for listener in listeners:
-                    listener.socket.close()
-                place.find_control_socket().unlink(missing_ok=True)
+            except Exception as error:  # noqa: BLE001 - the same
+                failure = failure or error
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def _serving(
+    place: Home,
+    config: NodeHomeConfig,
+    signer: Signer,
+    gate: Gate,
+    log: Log,
+    storage: Storage,
+    restored: Restored,
+) -> AsyncIterator[RunningNode]:
+    """The node at work, on a store that is open."""
+    credentials = Credentials(place, restored.records.chain)
+    listeners = await open_port(parse_address(config.listen))
+    try:
+        async with trio.open_nursery() as nursery:
+            parts = _Parts(
+                place=place,
+                config=config,
+                signer=signer,
+                gate=gate,
+                log=log,
+                storage=storage,
+                restored=restored,
+                credentials=credentials,
+                listeners=listeners,
+            )
+            try:
+                yield await parts.start(nursery)
+            finally:
+                gate.poison("the node has stopped")
+            nursery.cancel_scope.cancel()
+        parts.steward.close()
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+        place.find_control_socket().unlink(missing_ok=True)
 
 
 @asynccontextmanager
@@ -161,6 +180,7 @@ async def _open_storage(
         assert restored is not None  # noqa: S101 - it had a chain
     except BaseException:
         store.close()
+        log.write_out()
         raise
     storage = Storage(store, log)
     try:

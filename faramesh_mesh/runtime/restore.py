@@ -22,6 +22,11 @@ CLEAN = "clean"
 """Rows of the store: the number of this life of the node, and whether the last one ended in order."""
 
 
+def encode_incarnation(incarnation: int) -> bytes:
+    """The number of a life as the store keeps it."""
+    return incarnation.to_bytes(4, "big")
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """A node's state as it comes back. `incarnation` is already durable. `addresses` are where other nodes were."""
@@ -59,7 +64,7 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
     fleet = Fleet(records, bodies)
     incarnation = int.from_bytes(loaded.meta.get(INCARNATION, b"")[:4], "big") + 1
     clean = loaded.meta.get(CLEAN, b"") == b"1"
-    store.commit(Batch(meta=((INCARNATION, incarnation.to_bytes(4, "big")), (CLEAN, b"0"))))
+    store.commit(Batch(meta=((INCARNATION, encode_incarnation(incarnation)), (CLEAN, b"0"))))
     return Restored(
         records=records,
         fleet=fleet,

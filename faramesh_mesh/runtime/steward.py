@@ -9,7 +9,7 @@ from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.credentials import Credentials
 from faramesh_mesh.runtime.enforcement import Enforcer
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.restore import CLEAN, Restored
+from faramesh_mesh.runtime.restore import CLEAN, INCARNATION, Restored, encode_incarnation
 from faramesh_mesh.runtime.storage import Storage
 
 TURN_SECONDS = 1.0
@@ -38,6 +38,7 @@ class Steward:
         self._credentials = credentials
         self._log = log
         self._head = restored.audit_head
+        self._incarnation = restored.incarnation
         self._must_sync = restored.must_sync
         self._was_ready = False
         self._kept: dict[KeyId, bytes] = {}
@@ -76,6 +77,7 @@ class Steward:
             await trio.sleep(TURN_SECONDS)
             turn += 1
             self.changed()
+            self._keep_incarnation()
             if turn % COUNTS_EVERY == 0:
                 self._enforcer.report_counts()
             if turn % STATUSES_EVERY == 0:
@@ -84,6 +86,12 @@ class Steward:
                 self._must_sync = False
                 await self._storage.synced()
                 self._log.info("synced after damage")
+
+    def _keep_incarnation(self) -> None:
+        """Peers may have known a later life of this node than its disk did: the next start must begin after that."""
+        if self._node.incarnation != self._incarnation:
+            self._incarnation = self._node.incarnation
+            self._storage.keep(meta=((INCARNATION, encode_incarnation(self._incarnation)),))
 
     def keep_statuses(self) -> None:
         """Keep what others last said, for their addresses."""

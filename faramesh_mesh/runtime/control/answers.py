@@ -264,7 +264,8 @@ class Hearing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusEntry:
-    """One node's signed status as this node holds it, and how many milliseconds ago the node was last heard of."""
+    """One node's signed status as this node holds it, what is believed of the node, and how many milliseconds ago it signed
+    the status, by its clock. A node that lives need not sign anew: liveness is renewed in cheaper ways."""
 
     envelope: bytes
     health: Hearing

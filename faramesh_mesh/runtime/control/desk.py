@@ -197,13 +197,13 @@ class Desk:
         return answers.RecordPage((), tuple(found), following, len(records), records.trie.fingerprint)
 
     def _statuses(self, request: requests.AskStatuses) -> answers.StatusPage:
-        node, mono = self._node, clock.mono_ns()
+        node, wall = self._node, clock.wall_ms()
         wanted = [live for live in node.statuses.all() if request.after is None or live.node > request.after]
         entries = tuple(
             answers.StatusEntry(
                 live.envelope,
                 Hearing[node.health(live.node).name],
-                max(0, mono - node.heard(live.node)) // 1_000_000,
+                max(0, wall - live.payload.at),
             )
             for live in wanted[: answers.MAX_STATUSES]
         )
@@ -271,15 +271,20 @@ class Desk:
     # Numbers
 
     def _counters(self) -> answers.Counters:
+        wire = self._node.counters
         values: dict[str, int] = {
             "records": len(self._node.records),
             "bodies": len(self._node.bodies),
+            "frames_in": wire.frames_in,
+            "frames_out": wire.frames_out,
+            "bytes_in": wire.bytes_in,
+            "bytes_out": wire.bytes_out,
             "commits": self._storage.commits,
             "calls_in_flight": self._gate.in_flight,
             "cancel_errors": self._gate.cancel_errors,
         }
-        for reason, count in self._driver.refused.items():
-            values[f"refused.{reason}"] = count
+        for reason, count in wire.refusals.items():
+            values[f"refused.{reason.value}"] = count
         for (agent, _), counts in self._gate.counts().items():
             for what in ("permits", "denies", "defers", "errors"):
                 name = f"decisions.{agent or '-'}.{what}"

@@ -1,0 +1,113 @@
+"""A blocking client of the Unix socket, for agents in another process than the node: no trio, no event loop.
+
+Only what an agent asks is here: decisions, and whether something changed. Its answers come from the node of this host, over a
+socket that only this user may open, so nothing of them is verified again.
+"""
+
+import os
+import socket
+import threading
+
+from faramesh_mesh.records.ids import NO_MESH
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.runtime.control import protocol
+from faramesh_mesh.runtime.control.answers import Answer, Challenge, Failed
+from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
+from faramesh_mesh.runtime.control.protocol import UnixTarget, parse_target
+from faramesh_mesh.runtime.control.requests import NONCE_SIZE, Greeting, Request
+
+ANSWER_SECONDS = 2.0
+"""A decision takes microseconds; a node that takes seconds is as good as gone, and the call is denied."""
+
+
+class LocalClient:
+    """One connection, made when it is first needed and again after it broke. Threads take turns."""
+
+    def __init__(self, target: str) -> None:
+        """`target` is `unix:///path` or `/path`. Raises `ValueError` for anything else."""
+        where = parse_target(target)
+        if not isinstance(where, UnixTarget):
+            raise ValueError(  # noqa: TRY004 - the text is wrong, not its type
+                f"{target}: decisions are asked of the node on this machine, over its Unix socket"
+            )
+        self._path = where.path
+        self._turn = threading.Lock()
+        self._sock: socket.socket | None = None
+        self._pid = os.getpid()
+
+    def ask(self, request: Request, seconds: float = ANSWER_SECONDS) -> Answer:
+        """One request, one answer. Raises `Unreachable`, `Refused`, `Untrusted`."""
+        with self._turn:
+            if self._pid != os.getpid():  # a fork shares the connection with its parent: leave it alone
+                self._sock, self._pid = None, os.getpid()
+            fresh = self._sock is None
+            try:
+                return self._exchange(request, seconds)
+            except Unreachable:
+                if fresh:
+                    raise
+                return self._exchange(request, seconds)  # the node may have been restarted since
+
+    def close(self) -> None:
+        """Close the connection. A later `ask` makes a new one."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def _exchange(self, request: Request, seconds: float) -> Answer:
+        try:
+            sock = self._connected()
+            sock.settimeout(seconds)
+            answer = _one(sock, request)
+        except OSError as error:
+            self.close()
+            raise Unreachable(f"{self._path}: {error.strerror or error}; is the node running?") from None
+        except (Unreachable, Untrusted):
+            self.close()
+            raise
+        if isinstance(answer, Failed):
+            raise Refused(answer.code, answer.text)
+        return answer
+
+    def _connected(self) -> socket.socket:
+        if self._sock is not None:
+            return self._sock
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(ANSWER_SECONDS)
+            sock.connect(self._path)
+            _greeted(_one(sock, Greeting(NO_MESH, 0, os.urandom(NONCE_SIZE))), self._path)
+        except BaseException:
+            sock.close()
+            raise
+        self._sock = sock
+        return sock
+
+
+def _greeted(answer: Answer, path: str) -> None:
+    if isinstance(answer, Failed):
+        raise Refused(answer.code, answer.text)
+    if not isinstance(answer, Challenge):
+        raise Untrusted(f"{path}: not the control socket of a node")
+
+
+def _one(sock: socket.socket, request: Request) -> Answer:
+    sock.sendall(protocol.frame(request))
+    (size,) = protocol.LENGTH.unpack(_exactly(sock, protocol.LENGTH.size))
+    if size > protocol.MAX_MESSAGE:
+        raise Untrusted(f"an answer of {size} bytes")
+    answer = protocol.read_answer(_exactly(sock, size))
+    if isinstance(answer, Rejected):
+        raise Untrusted(f"an answer that cannot be read: {answer}")
+    return answer
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = sock.recv(min(size, 65_536))
+        if not part:
+            raise Unreachable("the node closed the connection")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
