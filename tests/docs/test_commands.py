@@ -33,3 +33,7 @@ def test_no_file_names_a_package_host() -> None:
     assert "index" not in project["tool"]["uv"]
     for place in (ROOT / "pyproject.toml", ROOT / "justfile", CI):
         assert "://" not in place.read_text(), place.name
+
+
+def test_the_readme_gives_the_test_command_that_ci_runs() -> None:
+    assert "uv run just test" in (ROOT / "README.md").read_text()
