@@ -113,7 +113,16 @@ class Gate:
     permit by what it knew yesterday. `thread_id` names the calling thread (`threading.get_ident`), for the counters.
     """
 
-    __slots__ = ("_clock_ns", "_counters", "_flights", "_poison", "_snapshot", "_tickets", "cancel_errors")
+    __slots__ = (
+        "__weakref__",
+        "_clock_ns",
+        "_counters",
+        "_flights",
+        "_poison",
+        "_snapshot",
+        "_tickets",
+        "cancel_errors",
+    )
 
     def __init__(self, clock_ns: Callable[[], int], thread_id: Callable[[], int]) -> None:
         self._clock_ns = clock_ns
