@@ -335,7 +335,7 @@ def _manifest(fields: Fields) -> BodyManifest:
     )
 
 
-_LONGEST = {MessageType.STEP: MAX_STEP_IDS, MessageType.VERSIONS: MAX_VERSIONS}
+_LONGEST: dict[int, int] = {MessageType.STEP: MAX_STEP_IDS, MessageType.VERSIONS: MAX_VERSIONS}
 """The messages with longer arrays than a record has. HELLO is not among them: 3 KB of nested headers from somebody
 unknown would cost 30 ms."""
 

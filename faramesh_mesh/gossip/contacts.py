@@ -1,0 +1,130 @@
+"""Addresses that a node may dial: its passive view, and those that died or were given as seeds.
+
+An address is a hint. Who answers there is proven in HELLO; which region it is in is looked up in the enrolments.
+"""
+
+from dataclasses import dataclass
+
+from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.members import Members
+from faramesh_mesh.gossip.rng import Rng
+from faramesh_mesh.records.ids import KeyId
+
+KEPT_FOR = 24 * 3_600 * SECOND
+"""How long an address that does not answer is kept: a split that lasted a working day still merges by itself."""
+MAX_SEEDS = 64
+PER_REGION = 4
+"""Addresses kept of every region, whatever the share of the others: the way back after a split."""
+_SOONEST = SECOND // 2
+_LATEST = 60 * SECOND
+
+
+@dataclass(slots=True, eq=False)
+class Contact:
+    """One address. `node` is who answered there last, or who is said to. Times are monotonic nanoseconds."""
+
+    address: str
+    node: KeyId | None
+    seed: bool
+    down_since: int | None = None
+    next_try: int = 0
+    dialling: bool = False
+
+    def failed(self, mono: int, rng: Rng) -> None:
+        """It did not answer. The pause grows with the outage, a sixtieth of it: what was cut for a minute is found
+        again within a second, and what has been gone for an hour costs a dial a minute."""
+        self.dialling = False
+        if self.down_since is None:
+            self.down_since = mono
+        pause = min(max((mono - self.down_since) // 60, _SOONEST), _LATEST)
+        self.next_try = mono + rng.uniform(pause * 3 // 4, pause * 5 // 4)
+
+    def answered(self, node: KeyId) -> None:
+        """Somebody proved to be there."""
+        self.node = node
+        self.dialling = False
+        self.down_since = None
+        self.next_try = 0
+
+
+class Contacts:
+    """The address book, bounded."""
+
+    __slots__ = ("_by_address", "_members", "_most", "_rng", "_selves")
+
+    def __init__(self, own: str, members: Members, most: int, rng: Rng) -> None:
+        self._by_address: dict[str, Contact] = {}
+        self._selves: dict[str, None] = {own: None, "": None}
+        self._members = members
+        self._most = most
+        self._rng = rng
+
+    def get(self, address: str) -> Contact | None:
+        """The contact with this address."""
+        return self._by_address.get(address)
+
+    def all(self) -> list[Contact]:
+        """All contacts, oldest first."""
+        return list(self._by_address.values())
+
+    def region(self, contact: Contact) -> str | None:
+        """The region of the node there; None while it is not known to be a member."""
+        return None if contact.node is None else self._members.region(contact.node)
+
+    def suggest(self, address: str) -> None:
+        """Discovery names an address."""
+        if address in self._selves or address in self._by_address:
+            return
+        if sum(contact.seed for contact in self._by_address.values()) < MAX_SEEDS:
+            self._by_address[address] = Contact(address, None, seed=True)
+
+    def hear(self, node: KeyId, address: str) -> None:
+        """Somebody says that a node is at an address. Members only, once any are known: strangers could fill the book
+        with addresses that they watch (eclipse)."""
+        if address in self._selves or address in self._by_address or node == self._members.own:
+            return
+        if len(self._members.all()) > 1 and self._members.region(node) is None:
+            return
+        self._by_address[address] = Contact(address, node, seed=False)
+        self._trim()
+
+    def confirm(self, node: KeyId, address: str, dialled: str | None) -> None:
+        """A node proved itself on a link: where it was dialled, and where it says that it can be."""
+        for where in dict.fromkeys((address, dialled or "")):
+            if where in self._selves:
+                continue
+            contact = self._by_address.get(where)
+            if contact is None:
+                contact = self._by_address[where] = Contact(where, node, seed=False)
+            contact.answered(node)
+        for contact in self.all():
+            # The node moved: its former address answers for nobody.
+            if contact.node == node and contact.address not in (address, dialled) and not contact.seed:
+                del self._by_address[contact.address]
+        self._trim()
+
+    def remove(self, address: str) -> None:
+        """The address is this node's own: it is not dialled again."""
+        self._by_address.pop(address, None)
+        if len(self._selves) < MAX_SEEDS:
+            self._selves[address] = None
+
+    def expire(self, mono: int) -> None:
+        """Forget what has been down too long. Seeds stay: they come from the operator."""
+        for contact in self.all():
+            gone = contact.down_since is not None and mono - contact.down_since > KEPT_FOR
+            if gone and not contact.seed:
+                del self._by_address[contact.address]
+
+    def _trim(self) -> None:
+        spare = [contact for contact in self._by_address.values() if not contact.seed]
+        if len(spare) <= self._most:
+            return
+        sizes: dict[str | None, int] = {}
+        for contact in spare:
+            region = self.region(contact)
+            sizes[region] = sizes.get(region, 0) + 1
+        common = [each for each in spare if sizes[self.region(each)] > PER_REGION] or spare
+        down = [contact for contact in common if contact.down_since is not None]
+        victim = min(down, key=lambda each: each.down_since or 0) if down else self._rng.choice(common)
+        del self._by_address[victim.address]

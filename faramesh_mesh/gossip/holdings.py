@@ -1,0 +1,144 @@
+"""What a node holds, and how much of it is on disk: the one way for records, roots and bodies into the node."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.records.envelope import open_envelope, record_id, signed_bytes
+from faramesh_mesh.records.ids import Digest, RecordId
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import Admission, RecordSet
+from faramesh_mesh.trust.admission import admit
+from faramesh_mesh.trust.keys import Verify
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The record is held already, or is one fork too many to be kept. Its signature was not looked at."""
+
+    id: RecordId
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """The control set that is on disk."""
+
+    count: int
+    fingerprint: bytes
+    root_version: int
+
+
+class Holdings:
+    """Records, bodies and roots, with what is still to be made durable."""
+
+    __slots__ = (
+        "_bodies_due",
+        "_in_flight",
+        "_records_due",
+        "_roots_due",
+        "_verify",
+        "batch",
+        "bodies",
+        "changed",
+        "durable",
+        "durable_batch",
+        "fleet",
+        "records",
+    )
+
+    def __init__(self, records: RecordSet, fleet: Fleet, bodies: Bodies, verify: Verify) -> None:
+        self.records = records
+        self.fleet = fleet
+        self.bodies = bodies
+        self.changed = False
+        """Whether the host must read its authority anew."""
+        self.batch = 0
+        self.durable_batch = 0
+        self.durable = self._now_held()
+        self._verify = verify
+        self._records_due: list[tuple[RecordId, bytes]] = []
+        self._roots_due: list[bytes] = []
+        self._bodies_due: list[tuple[Digest, bytes]] = []
+        self._in_flight: deque[tuple[int, Durable]] = deque()
+
+    def identify(self, data: bytes) -> RecordId | Rejected:
+        """The id of the record that some bytes claim to be, for a microsecond: no signature is checked."""
+        opened = open_envelope(data)
+        if isinstance(opened, Rejected):
+            return opened
+        return record_id(signed_bytes(opened.kind, self.records.chain.mesh, opened.key, opened.payload))
+
+    def admit(self, data: bytes) -> Record | Known | Rejected:
+        """Seen? verify, apply. What is new is due to be made durable."""
+        claimed = self.identify(data)
+        if isinstance(claimed, Rejected):
+            return claimed
+        if claimed in self.records:
+            return Known(claimed)
+        record = admit(data, self.records.chain, self._verify)
+        if isinstance(record, Rejected):
+            return record
+        if self.records.add(record) is not Admission.ADDED:
+            return Known(record.id)
+        self.fleet.apply(record)
+        self._records_due.append((record.id, data))
+        self.changed = True
+        return record
+
+    def extend(self, data: bytes) -> bool | Rejected:
+        """Take in one root document: True if the chain grew, False if it was held."""
+        chain = self.records.chain.extend(data, self._verify)
+        if isinstance(chain, Rejected):
+            return chain
+        if chain is self.records.chain:
+            return False
+        self.records.succeed(chain)
+        self._roots_due.append(data)
+        self.changed = True
+        return True
+
+    def keep_body(self, body: bytes) -> Digest:
+        """Hold a body that a record names."""
+        digest = self.bodies.put(body)
+        self._bodies_due.append((digest, body))
+        self.changed = True
+        return digest
+
+    def take_changed(self) -> bool:
+        """Whether what is held changed since the last call."""
+        changed, self.changed = self.changed, False
+        return changed
+
+    def flush(self, *, awaited: bool) -> Persist | None:
+        """What is due, as one batch; None if nothing is. With `awaited` an empty batch still asks for a commit when
+        earlier ones are on their way."""
+        due = self._records_due or self._roots_due or self._bodies_due
+        if not due and not (awaited and self.batch > self.durable_batch):
+            return None
+        self.batch += 1
+        batch = Persist(
+            self.batch,
+            tuple(self._records_due),
+            tuple(self._roots_due),
+            tuple(self._bodies_due),
+            awaited,
+        )
+        self._records_due.clear()
+        self._roots_due.clear()
+        self._bodies_due.clear()
+        self._in_flight.append((self.batch, self._now_held()))
+        return batch
+
+    def persisted(self, batch: int) -> bool:
+        """All batches up to this one are on disk. Whether that changed what is durable."""
+        before = self.durable
+        while self._in_flight and self._in_flight[0][0] <= batch:
+            self.durable_batch, self.durable = self._in_flight.popleft()
+        return self.durable != before
+
+    def _now_held(self) -> Durable:
+        trie = self.records.trie
+        return Durable(trie.count, trie.fingerprint, self.records.chain.version)

@@ -1,0 +1,64 @@
+"""Envelopes that wait to be verified: taken in slices, links in turn, so that a join never stalls the loop.
+
+A record costs about 90 microseconds, most of it Ed25519. Ten thousand at once would be 0.9 s in which no kill is
+looked at.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+from faramesh_mesh.gossip.events import LinkId
+from faramesh_mesh.gossip.links import Link
+
+SLICE = 32
+"""Envelopes verified before the driver serves other links: 3 ms, a tenth of what a kill takes to cross the mesh."""
+MAX_WAITING = 256 * 1_024
+"""Bytes that may wait of one link: what one PULL asks for, with room for the flood beside it."""
+
+
+class Intake:
+    """The waiting envelopes of each link."""
+
+    __slots__ = ("_bytes", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[LinkId, tuple[Link, deque[bytes]]] = {}
+        self._bytes: dict[LinkId, int] = {}
+
+    def push(self, link: Link, items: Iterable[bytes]) -> bool:
+        """Let envelopes wait. False if there is no more room for them: they are dropped, and repair brings them back."""
+        items = tuple(items)
+        size = sum(map(len, items))
+        waiting = self._bytes.get(link.id, 0)
+        if waiting and waiting + size > MAX_WAITING:
+            return False
+        if items:
+            self._bytes[link.id] = waiting + size
+            self._waiting.setdefault(link.id, (link, deque()))[1].extend(items)
+        return True
+
+    def pop(self) -> tuple[Link, bytes] | None:
+        """The next envelope: the links take turns."""
+        if not self._waiting:
+            return None
+        link_id = next(iter(self._waiting))
+        link, waiting = self._waiting.pop(link_id)
+        data = waiting.popleft()
+        if waiting:
+            self._waiting[link_id] = (link, waiting)
+            self._bytes[link_id] -= len(data)
+        else:
+            del self._bytes[link_id]
+        return link, data
+
+    def waits(self, link: Link) -> bool:
+        """Whether envelopes of a link are waiting."""
+        return link.id in self._waiting
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def drop(self, link: Link) -> None:
+        """The link has ended."""
+        self._waiting.pop(link.id, None)
+        self._bytes.pop(link.id, None)

@@ -1,0 +1,204 @@
+"""Liveness: neighbours watch a node by pings; what they lose they suspect together, and the suspect may refute.
+
+After Dadgar, Phillips and Currey, "Lifeguard: Local Health Awareness for More Accurate Failure Detection" (DSN-W 2018):
+a node that misses answers doubts itself first and waits longer (local health), and a suspicion's time shrinks with the
+logarithm of the number of distinct accusers. Changed here: pings go over the links that are there anyway, so there are
+no indirect probes; other neighbours of the suspect have links of their own.
+
+    a  ---- PING ------------> x          a loses x: silence, or a broken connection
+    a  ---- SUSPECT x, a ----> b, c       flooded
+    c  ---- SUSPECT x, c ----> ...        another neighbour of x confirms: the timer shrinks
+    x  ---- status, incarnation + 1 --->  x lives, hears of it, refutes
+
+Nothing of this decides authority: a kill never waits for it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum, unique
+
+from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.events import LinkId
+from faramesh_mesh.gossip.links import Link, Links
+from faramesh_mesh.gossip.members import Members
+from faramesh_mesh.gossip.messages import SlotVersion, Suspect
+from faramesh_mesh.records.ids import KeyId
+
+SHORTEST, LONGEST = 3 * SECOND, 15 * SECOND
+"""Bounds of the timeout. Below 3 s a garbage collection or a TCP retransmission looks like death; beyond 15 s a hung
+peer is useless for longer than a link takes to replace."""
+_WORST_HEALTH = 8
+_ENOUGH = 3
+"""Confirmations at which the suspicion's time is shortest (Lifeguard's K)."""
+_SHRINK = (0, 500, 792, 1000)
+"""log(c + 1) / log(K + 1) in thousandths, for c confirmations: a table, because floats differ between hosts."""
+_STRETCH = 6
+"""The longest suspicion is so many times the shortest (Lifeguard's beta)."""
+_MAX_ACCUSERS = 8
+
+
+@unique
+class Health(StrEnum):
+    """What a node believes of another one."""
+
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    DEAD = "dead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class _Watch:
+    """The pings on one link. Times in nanoseconds; `mean` and `deviation` are of the round trip (RFC 6298's filter)."""
+
+    token: int = 0
+    sent: int | None = None
+    mean: int = 0
+    deviation: int = 0
+
+    def timeout(self, health: int) -> int:
+        """How long silence is borne."""
+        return min(max(self.mean + 4 * self.deviation, SHORTEST), LONGEST) * (1 + health)
+
+
+@dataclass(slots=True)
+class _Suspicion:
+    """A node that some of its neighbours lost. `slot` is the newest status of it that any of them knew."""
+
+    slot: SlotVersion
+    since: int
+    accusers: dict[KeyId, None] = field(default_factory=dict)
+    dead: bool = False
+
+
+class Liveness:
+    """Who seems to be there."""
+
+    __slots__ = ("_links", "_members", "_slot_of", "_suspicions", "_watches", "own_health")
+
+    def __init__(self, links: Links, members: Members, slot_of: Callable[[KeyId], SlotVersion]) -> None:
+        self._links = links
+        self._members = members
+        self._slot_of = slot_of
+        self._watches: dict[LinkId, _Watch] = {}
+        self._suspicions: dict[KeyId, _Suspicion] = {}
+        self.own_health = 0
+        """How much this node doubts itself: 0 when its pings are answered in time."""
+
+    # Pings
+
+    def due(self, mono: int) -> list[Link]:
+        """Once a second: ends silent links, gives those on which a ping is due (only the dialler pings)."""
+        due: list[Link] = []
+        for link in list(self._links.all.values()):
+            if not link.is_known or link.leaving:
+                continue
+            watch = self._watches.setdefault(link.id, _Watch())
+            silent = mono - max(link.heard, watch.sent or link.opened)
+            if silent > watch.timeout(self.own_health) and (watch.sent is not None or link.dialled is None):
+                self.own_health = min(self.own_health + 1, _WORST_HEALTH)
+                self._links.close(link, "silent", lost=True)
+            elif link.dialled is not None and watch.sent is None:
+                due.append(link)
+        return due
+
+    def sent(self, link: Link, mono: int) -> int:
+        """A ping goes out on the link: its token."""
+        watch = self._watches.setdefault(link.id, _Watch())
+        watch.token += 1
+        watch.sent = mono
+        return watch.token
+
+    def answered(self, link: Link, token: int, mono: int) -> None:
+        """A PONG came. One that answers no ping under way measures nothing."""
+        watch = self._watches.get(link.id)
+        if watch is None or watch.sent is None or watch.token != token:
+            return
+        sample = mono - watch.sent
+        watch.sent = None
+        if watch.mean == 0:
+            watch.mean, watch.deviation = sample, sample // 2
+        else:
+            watch.deviation += (abs(sample - watch.mean) - watch.deviation) // 4
+            watch.mean += (sample - watch.mean) // 8
+        link.round_trip = watch.mean
+        self.own_health = max(self.own_health - 1, 0)
+
+    # Suspicion
+
+    def on_up(self, link: Link) -> None:
+        """A full link: its node is there. Whoever is suspected here may be known to live there: tell."""
+        if link.node is not None:
+            suspicion = self._suspicions.pop(link.node, None)
+            if suspicion is not None:
+                self._links.talk(link, Suspect(suspicion.slot, self._members.own), link.node)
+        for node, suspicion in self._suspicions.items():
+            self._links.talk(link, Suspect(suspicion.slot, self._members.own), node)
+
+    def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
+        """A link ended. Where it was lost, and the last one to its node, suspect the node."""
+        self._watches.pop(link.id, None)
+        node = link.node
+        if not lost or node is None or self._members.region(node) is None:
+            return
+        if any(other.node == node for other in self._links.full.values()):
+            return
+        self._accuse(self._slot_of(node), self._members.own, None, mono)
+
+    def on_suspect(self, link: Link, message: Suspect, mono: int) -> bool:
+        """A peer suspects somebody. True if it is this node, which must refute."""
+        node = message.slot.node
+        if node == self._members.own:
+            return message.slot.order >= self._slot_of(node).order
+        if self._members.region(node) is not None and message.slot.order >= self._slot_of(node).order:
+            self._accuse(message.slot, message.accuser, link, mono)
+        return False
+
+    def refute(self) -> None:
+        """This node was suspected: it may be slow, and gives others more time (Lifeguard's local health)."""
+        self.own_health = min(self.own_health + 1, _WORST_HEALTH)
+
+    def alive(self, node: KeyId, order: tuple[int, int]) -> None:
+        """A status of a node came in: it clears every suspicion that did not know of it."""
+        suspicion = self._suspicions.get(node)
+        if suspicion is not None and order > suspicion.slot.order:
+            del self._suspicions[node]
+
+    def beat(self, mono: int) -> None:
+        """Suspicions whose time has run out become deaths."""
+        if not self._suspicions:
+            return
+        members = self._members.all()
+        for node in [node for node in self._suspicions if node not in members]:
+            del self._suspicions[node]
+        for suspicion in self._suspicions.values():
+            if not suspicion.dead and mono - suspicion.since >= _lasts(suspicion, len(members)):
+                suspicion.dead = True
+
+    def health(self, node: KeyId) -> Health:
+        """What is believed of a node."""
+        if node == self._members.own or any(link.node == node for link in self._links.full.values()):
+            return Health.ALIVE
+        suspicion = self._suspicions.get(node)
+        if suspicion is not None:
+            return Health.DEAD if suspicion.dead else Health.SUSPECT
+        return Health.ALIVE if self._slot_of(node).seq else Health.UNKNOWN
+
+    def _accuse(self, slot: SlotVersion, accuser: KeyId, origin: Link | None, mono: int) -> None:
+        suspicion = self._suspicions.get(slot.node)
+        if suspicion is None or slot.order > suspicion.slot.order:
+            suspicion = self._suspicions[slot.node] = _Suspicion(slot, mono)
+        if accuser in suspicion.accusers or len(suspicion.accusers) >= _MAX_ACCUSERS:
+            return
+        suspicion.accusers[accuser] = None
+        for link in self._links.full.values():
+            if link is not origin:
+                self._links.talk(link, Suspect(slot, accuser), slot.node + accuser)
+
+
+def _lasts(suspicion: _Suspicion, members: int) -> int:
+    """How long a suspicion lasts before it is a death: Lifeguard's rule, with SWIM's 5 log10(n) seconds as shortest."""
+    shortest = 5 * SECOND * max(len(str(members)) - 1, 1)
+    confirmed = min(len(suspicion.accusers) - 1, _ENOUGH)
+    longest = _STRETCH * shortest
+    return max(shortest, longest - (longest - shortest) * _SHRINK[confirmed] // 1000)

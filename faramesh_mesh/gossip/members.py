@@ -1,0 +1,116 @@
+"""Which nodes are members now, and in which region: the fleet's judgement, remembered between records."""
+
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.records.enrolment import Enrolment
+from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.labels import NO_REGION
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.revocation import Revocation
+from faramesh_mesh.state.record_set import RecordSet
+
+
+class Members:
+    """The nodes with a live enrolment and their regions.
+
+    The fleet judges by validity and past, which is too dear for each frame. A member stays one until a revocation, a
+    root or an enrolment that supersedes says otherwise; who is not one is asked about again when records came in.
+    """
+
+    __slots__ = (
+        "_fleet",
+        "_pending",
+        "_records",
+        "_regions",
+        "_seen",
+        "_sizes",
+        "_stale",
+        "own",
+        "own_enrolments",
+    )
+
+    def __init__(self, own: KeyId, fleet: Fleet, records: RecordSet) -> None:
+        self.own = own
+        self._fleet = fleet
+        self._records = records
+        self._regions: dict[KeyId, str] = {}
+        self._sizes: dict[str, int] = {}
+        self._pending: dict[KeyId, None] = {}
+        self._seen = -1
+        self._stale = True
+        self.own_enrolments: dict[RecordId, bytes] = {}
+        """The envelopes of this node's own enrolments, live or not: what its HELLO carries."""
+        for record in records.in_order():
+            self.notice(record)
+
+    def notice(self, record: Record) -> bool:
+        """Take note of an admitted record. Whether it may have changed who is a member."""
+        payload = record.payload
+        if isinstance(payload, Enrolment):
+            self._pending[payload.node_id] = None
+            self._stale = self._stale or bool(payload.supersedes)
+            if payload.node_id == self.own:
+                self.own_enrolments[record.id] = record.envelope
+            return True
+        if isinstance(payload, Revocation):
+            self._stale = True
+            return True
+        return False
+
+    def forget(self) -> None:
+        """The root changed: judge everybody anew."""
+        self._stale = True
+
+    def region(self, node: KeyId) -> str | None:
+        """The region of a member, `NO_REGION` where it has none; None for a node that is no member."""
+        self._refresh()
+        known = self._regions.get(node)
+        if known is not None or node not in self._pending:
+            return known
+        return self._ask(node)
+
+    def all(self) -> dict[KeyId, str]:
+        """All members and their regions, this node included if it is one. Not to be changed."""
+        self._refresh()
+        if self._pending and self._seen != len(self._records):
+            self._seen = len(self._records)
+            for node in list(self._pending):
+                self._ask(node)
+        return self._regions
+
+    def sizes(self) -> dict[str, int]:
+        """How many members each region has. Not to be changed."""
+        self.all()
+        return self._sizes
+
+    @property
+    def is_own_member(self) -> bool:
+        """Whether this node itself is enrolled."""
+        return self.region(self.own) is not None
+
+    @property
+    def own_region(self) -> str:
+        """This node's region."""
+        return self.region(self.own) or NO_REGION
+
+    def _refresh(self) -> None:
+        if not self._stale:
+            return
+        self._stale = False
+        self._regions.clear()
+        self._sizes.clear()
+        self._pending.clear()
+        self._seen = -1
+        for record in self._records.in_order():
+            if isinstance(record.payload, Enrolment):
+                self._pending[record.payload.node_id] = None
+
+    def _ask(self, node: KeyId) -> str | None:
+        agents = self._fleet.agents_of(node)
+        if not agents:
+            return None
+        enrolled = self._fleet.enrolled(agents[0])
+        region = NO_REGION if enrolled is None else enrolled.enrolment.region
+        del self._pending[node]
+        self._regions[node] = region
+        self._sizes[region] = self._sizes.get(region, 0) + 1
+        return region

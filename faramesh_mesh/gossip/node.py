@@ -1,0 +1,315 @@
+"""The node: all parts of the protocol, composed. `handle(event, now)` is its only entrance.
+
+An event changes what is held and gives back effects, in the order in which the driver carries them out: what the host
+must know first (`Changed`), then what wakes the writers, then everything else, then what goes to disk.
+"""
+
+from dataclasses import dataclass
+
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.gossip import handshake
+from faramesh_mesh.gossip.bodies import BodyExchange
+from faramesh_mesh.gossip.config import SECOND, NodeConfig
+from faramesh_mesh.gossip.counters import Counters
+from faramesh_mesh.gossip.effects import Changed, Effect, Send, WakeAt
+from faramesh_mesh.gossip.events import (
+    Connected,
+    DialFailed,
+    Disconnected,
+    Discovered,
+    Event,
+    LinkId,
+    Now,
+    Offered,
+    Persisted,
+    Received,
+    Reported,
+    Tick,
+    Writable,
+)
+from faramesh_mesh.gossip.flood import URGENT, Flood
+from faramesh_mesh.gossip.holdings import Holdings
+from faramesh_mesh.gossip.intake import Intake
+from faramesh_mesh.gossip.links import Links, Stage
+from faramesh_mesh.gossip.liveness import Health, Liveness
+from faramesh_mesh.gossip.members import Members
+from faramesh_mesh.gossip.offers import Offers
+from faramesh_mesh.gossip.overlay import Overlay
+from faramesh_mesh.gossip.own_status import OwnStatus
+from faramesh_mesh.gossip.parts import Parts
+from faramesh_mesh.gossip.peering import Peering
+from faramesh_mesh.gossip.readiness import Readiness
+from faramesh_mesh.gossip.receive import Receiver
+from faramesh_mesh.gossip.reconcile import Reconcile
+from faramesh_mesh.gossip.rng import Rng
+from faramesh_mesh.gossip.status import Statuses
+from faramesh_mesh.gossip.status_table import StatusTable
+from faramesh_mesh.gossip.timers import Alarm, Timers
+from faramesh_mesh.gossip.writer import next_frame
+from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.labels import NO_REGION
+from faramesh_mesh.records.record import LiveStatus, Record
+from faramesh_mesh.records.rejection import Rejected
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import RecordSet
+from faramesh_mesh.trust.admission import admit_status
+from faramesh_mesh.trust.keys import Signer, Verify
+
+BEAT_EVERY = SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An established link, for whoever looks at the mesh. `limited` when it may only exchange control records;
+    `round_trip` in nanoseconds, 0 where it was not measured."""
+
+    node: KeyId
+    address: str
+    region: str
+    link: LinkId
+    dialled: bool
+    limited: bool
+    round_trip: int
+
+
+class Node:
+    """One node of the mesh, without clock, sockets, files or randomness of its own.
+
+    `records`, `fleet` and `bodies` are what was held at the start (all of it durable) and are kept up to date;
+    `incarnation` is one higher than in the node's life before.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_offers",
+        "_parts",
+        "_peering",
+        "_receiver",
+        "_rng",
+        "_woken",
+        "bodies",
+        "fleet",
+        "records",
+    )
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        signer: Signer,
+        records: RecordSet,
+        fleet: Fleet,
+        bodies: Bodies,
+        rng: Rng,
+        verify: Verify,
+        incarnation: int,
+    ) -> None:
+        self.records = records
+        self.fleet = fleet
+        self.bodies = bodies
+        mesh = records.chain.mesh
+
+        def admit(data: bytes) -> LiveStatus | Rejected:
+            return admit_status(data, mesh, fleet.node_public, verify)
+
+        links, timers = Links(), Timers()
+        holdings = Holdings(records, fleet, bodies, verify)
+        members = Members(signer.id, fleet, records)
+        flood = Flood(links, records)
+        statuses = Statuses(links, members, timers, admit)
+        self._rng = rng.stream("node")
+        self._parts = parts = Parts(
+            config=config,
+            signer=signer,
+            verify=verify,
+            links=links,
+            timers=timers,
+            holdings=holdings,
+            members=members,
+            intake=Intake(),
+            readiness=Readiness(members, fleet, records),
+            flood=flood,
+            reconcile=Reconcile(links, records, flood.send),
+            statuses=statuses,
+            own=OwnStatus(config, mesh, signer, incarnation, timers, rng.stream("status")),
+            liveness=Liveness(links, members, statuses.slot),
+            overlay=Overlay(config, links, members, rng.stream("overlay")),
+            bodies=BodyExchange(links, holdings),
+        )
+        self._peering = Peering(parts, self._rng)
+        self._receiver = Receiver(parts, self._peering)
+        self._offers = Offers(links, holdings, parts.bodies, self._admitted)
+        self._awaited = False
+        self._woken: int | None = None
+
+    # What the driver reads
+
+    @property
+    def id(self) -> KeyId:
+        """The id of the node's key."""
+        return self._parts.signer.id
+
+    @property
+    def ready(self) -> bool:
+        """Whether the node may permit anything: it knows that it misses nothing."""
+        return self._parts.readiness.ready
+
+    @property
+    def statuses(self) -> StatusTable:
+        """The newest status of each node, its own included."""
+        return self._parts.statuses.table
+
+    @property
+    def incarnation(self) -> int:
+        """This life of the node; to be stored, and given one higher at the next start."""
+        return self._parts.own.incarnation
+
+    @property
+    def counters(self) -> Counters:
+        """Frames, bytes, refusals."""
+        return self._parts.links.counters
+
+    def health(self, node: KeyId) -> Health:
+        """What is believed of a node."""
+        return self._parts.liveness.health(node)
+
+    def peers(self) -> tuple[Peer, ...]:
+        """The links whose peers have proven themselves, oldest first."""
+        return tuple(
+            Peer(
+                link.node,
+                link.address,
+                self._parts.members.region(link.node) or NO_REGION,
+                link.id,
+                link.dialled is not None,
+                link.stage is Stage.LIMITED,
+                link.round_trip,
+            )
+            for link in self._parts.links.all.values()
+            if link.node is not None and link.is_known
+        )
+
+    # The entrance
+
+    def handle(self, event: Event, now: Now) -> list[Effect]:  # noqa: C901, PLR0912 - one case an event
+        """What is to be done about an event. Never raises for what came from outside."""
+        parts = self._parts
+        match event:
+            case Received(link_id, frame):
+                link = parts.links.all.get(link_id)
+                if link is not None:
+                    self._receiver.receive(link, frame, now.mono)
+            case Writable(link_id):
+                sent = self._next_frame(link_id)
+                if sent is not None:
+                    return [Send(link_id, sent)]
+            case Tick():
+                self._tick(now)
+            case Connected():
+                self._peering.connect(event, now.mono)
+            case Disconnected(link_id, why):
+                link = parts.links.all.get(link_id)
+                if link is not None:
+                    parts.links.forget(link, why, lost=not link.leaving)
+            case DialFailed(address):
+                parts.overlay.dial_failed(address, now.mono)
+            case Discovered(addresses):
+                parts.overlay.discovered(addresses)
+                parts.timers.sooner(Alarm.REDIAL, now.mono)
+            case Offered():
+                self._awaited = True
+                if self._offers.take(event, now.mono):
+                    parts.extended(None, now.mono)
+            case Persisted(batch):
+                if parts.holdings.persisted(batch):
+                    parts.own.due_soon(now.mono, parts.cadence())
+            case Reported(agents, urgent):
+                parts.own.report(agents)
+                (parts.own.due_soon if urgent else parts.own.due)(now.mono, parts.cadence())
+        return self._settle(now)
+
+    def _next_frame(self, link_id: LinkId) -> bytes | None:
+        parts = self._parts
+        link = parts.links.all.get(link_id)
+        if link is None:
+            return None
+        frame = next_frame(link, parts)
+        if frame is None:
+            link.writing = False
+            if link.leaving:
+                parts.links.close(link, "left")
+        else:
+            parts.links.counters.frames_out += 1
+            parts.links.counters.bytes_out += len(frame)
+        return frame
+
+    def _settle(self, now: Now) -> list[Effect]:
+        """Bring everything in line after an event, and put the effects in order."""
+        parts = self._parts
+        if parts.timers.at(Alarm.BEAT) is None:
+            parts.timers.set(Alarm.BEAT, now.mono + self._rng.below(BEAT_EVERY))
+            parts.timers.sooner(Alarm.REDIAL, now.mono)
+        if parts.holdings.changed or parts.judge:
+            parts.readiness.look_again()
+            self._peering.judge(now.mono)
+        self._peering.bury(now.mono)
+        if parts.readiness.settle():
+            parts.holdings.changed = True
+            parts.own.due_soon(now.mono, parts.cadence())
+        effects: list[Effect] = [Changed()] if parts.holdings.take_changed() else []
+        effects += parts.links.take_ready()
+        effects += parts.links.effects
+        parts.links.effects = []
+        batch = parts.holdings.flush(awaited=self._awaited)
+        self._awaited = False
+        if batch is not None:
+            effects.append(batch)
+        effects += self._offers.answers()
+        wake = parts.timers.next()
+        if wake is not None and wake != self._woken:
+            self._woken = wake
+            effects.append(WakeAt(wake))
+        return effects
+
+    def _tick(self, now: Now) -> None:
+        parts = self._parts
+        self._woken = None
+        for alarm in parts.timers.due(now.mono):
+            match alarm:
+                case Alarm.BEAT:
+                    parts.timers.set(Alarm.BEAT, now.mono + BEAT_EVERY)
+                    self._beat(now.mono)
+                case Alarm.REDIAL:
+                    parts.overlay.maintain(now.mono)
+                case Alarm.SLICE:
+                    self._receiver.verify_slice(now.mono)
+                case Alarm.SIGN:
+                    self._sign(now)
+                case Alarm.ANNOUNCE:
+                    parts.statuses.announce(now.mono)
+
+    def _beat(self, mono: int) -> None:
+        parts = self._parts
+        for link in handshake.overdue(parts.links, mono):
+            parts.links.close(link, "said nothing", lost=True)
+        for link in parts.flood.stalled(mono):
+            parts.links.close(link, "stalled before an urgent record", lost=True)
+        for link in parts.liveness.due(mono):
+            parts.ping(link, mono)
+        parts.liveness.beat(mono)
+        parts.reconcile.beat(mono)
+        parts.bodies.beat(mono)
+        parts.overlay.beat(mono)
+
+    def _sign(self, now: Now) -> None:
+        """Say something new of this node, if there is anything, and anybody who would believe it."""
+        parts = self._parts
+        if parts.members.is_own_member:
+            status = parts.own.sign(now, parts.holdings.durable, ready=self.ready)
+            if status is not None:
+                parts.statuses.publish(status, None, now.mono)
+
+    def _admitted(self, record: Record, mono: int) -> None:
+        """A client handed in a record: it begins here."""
+        self._parts.admitted(record, None, mono)
+        if record.kind in URGENT:
+            self._parts.overlay.reach_out(mono)

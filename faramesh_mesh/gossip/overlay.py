@@ -1,0 +1,294 @@
+"""The overlay: whom a node keeps links with. Partial views in the manner of HyParView.
+
+After Leitao, Pereira and Rodrigues, "HyParView: a membership protocol for reliable gossip-based broadcast" (DSN 2007):
+a small active view of open links, a larger passive view of addresses, shuffled. Changed here: the active view is split
+into near links (own region) and far ones (outside it), so that a region cannot close itself off; a mesh of up to nine
+nodes links everybody with everybody; and JOIN's random walks are replaced by the addresses that NEIGHBOURS answers
+with and by those that statuses carry.
+
+    dialler                          acceptor, its view full
+      | ---- NEIGHBOUR urgent -----> |   accepts, and takes leave of another
+      | <------ NEIGHBOURS yes ----- |
+      | ---- NEIGHBOUR ------------> |   refuses, and suggests others
+      | <------ NEIGHBOURS no, ----- |
+      |           addresses          |
+      | ---- LEAVE ----------------> |
+"""
+
+from faramesh_mesh.gossip.config import SECOND, NodeConfig
+from faramesh_mesh.gossip.contacts import Contact, Contacts
+from faramesh_mesh.gossip.effects import Dial
+from faramesh_mesh.gossip.links import Link, Links, Stage
+from faramesh_mesh.gossip.members import Members
+from faramesh_mesh.gossip.messages import MAX_PEERS, Leave, Neighbour, Neighbours, PeerAddress, Shuffle
+from faramesh_mesh.gossip.rng import Rng
+from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.labels import NO_REGION
+
+SMALL = 9
+"""Members up to which everybody links with everybody: then everybody has the eight links of a larger mesh."""
+SHUFFLE_EVERY = 30 * SECOND
+ROTATE_EVERY = 60 * SECOND
+"""How often one far link moves on to a region without one, where there are more regions than far links."""
+RECONNECT_EVERY = 30 * SECOND
+"""How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
+lost each other whole find each other again (Serf's reconnect)."""
+MAX_DIALS = 8
+_SAMPLE = MAX_PEERS // 2
+
+
+class Overlay:
+    """The active view, and the dialling that keeps it."""
+
+    __slots__ = (
+        "_config",
+        "_contacts",
+        "_links",
+        "_lost",
+        "_members",
+        "_reconnect_at",
+        "_rng",
+        "_rotate_at",
+        "_rotating",
+        "_shuffle_at",
+    )
+
+    def __init__(self, config: NodeConfig, links: Links, members: Members, rng: Rng) -> None:
+        self._config = config
+        self._links = links
+        self._members = members
+        self._rng = rng
+        self._contacts = Contacts(config.address, members, config.passive, rng)
+        self._lost: dict[str, None] = {}
+        """Regions whose last link broke: redialled until one is back."""
+        self._rotating: str | None = None
+        self._shuffle_at = self._rotate_at = self._reconnect_at = 0
+        for address in config.seeds:
+            self._contacts.suggest(address)
+
+    # What happens
+
+    def discovered(self, addresses: tuple[str, ...]) -> None:
+        """Discovery suggests addresses."""
+        for address in addresses:
+            self._contacts.suggest(address)
+
+    def hear(self, node: KeyId, address: str) -> None:
+        """A status names its node's address."""
+        self._contacts.hear(node, address)
+
+    def is_self(self, address: str) -> None:
+        """This node answers there itself: never dialled again."""
+        self._contacts.remove(address)
+
+    def dial_failed(self, address: str, mono: int) -> None:
+        """Nobody answered."""
+        contact = self._contacts.get(address)
+        if contact is not None:
+            contact.failed(mono, self._rng)
+
+    def on_known(self, link: Link) -> None:
+        """A link's peer has proven its key."""
+        assert link.node is not None  # noqa: S101 - what "known" means
+        self._contacts.confirm(link.node, link.address, link.dialled)
+
+    def on_up(self, link: Link) -> None:
+        """A link has become full."""
+        self._lost.pop(self._region(link), None)
+        if link.dialled is None:
+            return
+        self._links.talk(link, Neighbour(len(self._links.full) <= 1))
+        if link.dialled == self._rotating:
+            self._rotating = None
+            self._move_on(link)
+
+    def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
+        """A link has ended."""
+        for address in (link.address, link.dialled):
+            contact = self._contacts.get(address) if address else None
+            if contact is None:
+                continue
+            contact.dialling = False
+            if lost or not link.is_known:
+                contact.failed(mono, self._rng)
+            else:
+                contact.next_try = mono + RECONNECT_EVERY
+        if link.stage is Stage.FULL and lost:
+            region = self._region(link)
+            if not any(self._region(other) == region for other in self._links.full.values()):
+                self._lost[region] = None
+
+    def on_neighbour(self, link: Link, message: Neighbour) -> None:
+        """A peer asks to stay."""
+        accepted = True
+        if len(self._links.full) > self._config.cap:
+            accepted = message.urgent
+            if accepted:
+                self._drop_one(link)
+        self._links.talk(link, Neighbours(accepted, self._sample(link)))
+
+    def on_neighbours(self, link: Link, message: Neighbours) -> None:
+        """The answer to our question to stay."""
+        self._learn(message.peers)
+        if not message.accepted:
+            self.leave(link)
+
+    def on_shuffle(self, link: Link, message: Shuffle) -> None:
+        """A sample of the peer's views."""
+        self._learn(message.peers)
+        if not message.answer:
+            self._links.talk(link, Shuffle(True, self._sample(link)))
+
+    def leave(self, link: Link) -> None:
+        """End a link politely: LEAVE is sent, then the link closed."""
+        link.leaving = True
+        self._links.full.pop(link.id, None)
+        self._links.note(link, Leave())
+
+    # Upkeep
+
+    def beat(self, mono: int) -> None:
+        """Once a second."""
+        self.maintain(mono)
+        if mono >= self._shuffle_at:
+            self._shuffle_at = mono + self._rng.uniform(SHUFFLE_EVERY * 3 // 4, SHUFFLE_EVERY * 5 // 4)
+            self._contacts.expire(mono)
+            if self._links.full:
+                link = self._rng.choice(list(self._links.full.values()))
+                self._links.talk(link, Shuffle(False, self._sample(link)))
+        if len(self._links.full) > self._config.cap:
+            self._drop_one(None)
+
+    def maintain(self, mono: int) -> None:
+        """Dial what is missing."""
+        near, far = self._wanted()
+        choices = self._choices(mono)
+        regions = self._by_region(choices)
+        unknown = regions.pop(None, [])
+        chosen = self._rng.sample(regions.pop(self._members.own_region, []), near)
+        chosen += self._choose_far(regions, far)
+        if len(chosen) < near + far:
+            chosen += self._rng.sample(unknown, 2)
+        if not chosen:
+            chosen = self._extra(regions, choices, mono)
+        for contact in chosen:
+            self._dial(contact)
+
+    def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
+        """One contact in each lost region, then regions without a link, then any."""
+        linked = {self._region(link) for link in self._links.full.values()}
+        pools = {region: self._rng.sample(each, len(each)) for region, each in regions.items()}
+        chosen = [pools[region].pop() for region in self._lost if pools.get(region)]
+        fresh = [region for region in pools if region not in linked]
+        order = [*self._rng.sample(fresh, len(fresh)), *self._rng.sample(list(pools), len(pools))]
+        spare = [pools[region].pop() for region in order if pools[region]]
+        spare += [contact for pool in pools.values() for contact in pool]
+        return chosen + spare[: max(far - len(chosen), 0)]
+
+    def reach_out(self, mono: int) -> None:
+        """A P0 record began here: two more addresses in each region without a link hear of it first hand."""
+        linked = {None, *(self._region(link) for link in self._links.full.values())}
+        for region, contacts in self._by_region(self._choices(mono)).items():
+            for contact in self._rng.sample(contacts, 0 if region in linked else 2):
+                self._dial(contact)
+
+    # Choosing
+
+    def _wanted(self) -> tuple[int, int]:
+        """How many near and far links are missing."""
+        sizes = self._members.sizes()
+        own = self._members.own_region
+        here = max(sizes.get(own, 0) - self._members.is_own_member, 0)
+        elsewhere = sum(sizes.values()) - sizes.get(own, 0)
+        most = self._config.near + self._config.far
+        if here + elsewhere == 0:
+            return (0, 0) if self._links.full else (1, 0)
+        if here + elsewhere < SMALL:
+            near, far = here, elsewhere
+        else:
+            near = min(here, max(self._config.near, most - elsewhere))
+            far = min(elsewhere, most - near)
+        linked = [self._region(link) == own for link in self._links.full.values()]
+        return max(near - sum(linked), 0), max(far - (len(linked) - sum(linked)), 0)
+
+    def _choices(self, mono: int) -> list[Contact]:
+        """The contacts that may be dialled now."""
+        linked = {link.node for link in self._links.all.values()}
+        dialled = {link.dialled for link in self._links.all.values()}
+        return [
+            contact
+            for contact in self._contacts.all()
+            if not contact.dialling
+            and contact.next_try <= mono
+            and contact.address not in dialled
+            and (contact.node is None or contact.node not in linked)
+            and not self._links.is_shunned(contact.address, mono)
+        ]
+
+    def _by_region(self, contacts: list[Contact]) -> dict[str | None, list[Contact]]:
+        regions: dict[str | None, list[Contact]] = {}
+        for contact in contacts:
+            regions.setdefault(self._contacts.region(contact), []).append(contact)
+        return regions
+
+    def _extra(
+        self, regions: dict[str | None, list[Contact]], choices: list[Contact], mono: int
+    ) -> list[Contact]:
+        """Nothing is missing: now and then rotate a far link, or try what is down."""
+        if mono >= self._rotate_at:
+            self._rotate_at = mono + self._rng.uniform(ROTATE_EVERY * 3 // 4, ROTATE_EVERY * 5 // 4)
+            linked = {self._region(link) for link in self._links.full.values()}
+            fresh = [contact for region, each in regions.items() if region not in linked for contact in each]
+            if fresh:
+                contact = self._rng.choice(fresh)
+                self._rotating = contact.address
+                return [contact]
+        if mono >= self._reconnect_at:
+            self._reconnect_at = mono + self._rng.uniform(RECONNECT_EVERY * 3 // 4, RECONNECT_EVERY * 5 // 4)
+            lost = [each for each in choices if each.down_since is not None or each.node is None]
+            return self._rng.sample(lost, 1)
+        return []
+
+    def _dial(self, contact: Contact) -> None:
+        if contact.dialling or sum(each.dialling for each in self._contacts.all()) >= MAX_DIALS:
+            return
+        contact.dialling = True
+        self._links.effects.append(Dial(contact.address))
+
+    def _move_on(self, arrived: Link) -> None:
+        """A far link was opened in place of the oldest that we dialled."""
+        own = self._members.own_region
+        far = [link for link in self._links.full.values() if self._region(link) != own]
+        ours = [link for link in far if link.dialled is not None and link is not arrived]
+        if len(far) > self._config.far and ours:
+            self.leave(ours[0])
+
+    def _drop_one(self, keep: Link | None) -> None:
+        """Take leave of one link: of the region that has most of them."""
+        sizes: dict[str, int] = {}
+        links = [link for link in self._links.full.values() if link is not keep]
+        for link in links:
+            region = self._region(link)
+            sizes[region] = sizes.get(region, 0) + 1
+        most = max(sizes.values(), default=0)
+        common = [link for link in links if sizes[self._region(link)] == most]
+        if common:
+            self.leave(self._rng.choice(common))
+
+    def _region(self, link: Link) -> str:
+        region = None if link.node is None else self._members.region(link.node)
+        return NO_REGION if region is None else region
+
+    def _sample(self, asker: Link) -> tuple[PeerAddress, ...]:
+        """Some nodes and addresses, this one's own first."""
+        own = self._config.address
+        found = {self._members.own: own} if own else {}
+        known = [c for c in self._contacts.all() if c.node is not None and c.down_since is None]
+        for contact in self._rng.sample(known, _SAMPLE):
+            if contact.node is not None and contact.node != asker.node:
+                found[contact.node] = contact.address
+        return tuple(PeerAddress(node, address) for node, address in found.items())
+
+    def _learn(self, peers: tuple[PeerAddress, ...]) -> None:
+        for peer in peers:
+            self._contacts.hear(peer.node, peer.address)

@@ -1,0 +1,82 @@
+"""The statuses held: one slot a node, the newest wins, with digests by which two tables are compared."""
+
+from hashlib import blake2b
+
+from faramesh_mesh.gossip.messages import GROUPS, STATUS_DIGEST_SIZE, SlotVersion
+from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.record import LiveStatus
+
+_MASK = (1 << (8 * STATUS_DIGEST_SIZE)) - 1
+
+
+class StatusTable:
+    """Live statuses by node. A group's digest is the sum of the hashes of its slots' versions, so an update is two
+    additions. The digests only save bytes: who makes two of them collide hides a status for as long as nothing in its
+    group changes, and no status decides authority."""
+
+    __slots__ = ("_groups", "_slots")
+
+    def __init__(self) -> None:
+        self._slots: dict[KeyId, LiveStatus] = {}
+        self._groups = [0] * GROUPS
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def get(self, node: KeyId) -> LiveStatus | None:
+        """The status held of a node."""
+        return self._slots.get(node)
+
+    def all(self) -> tuple[LiveStatus, ...]:
+        """All statuses, ascending by node."""
+        return tuple(self._slots[node] for node in sorted(self._slots))
+
+    def version(self, node: KeyId) -> SlotVersion:
+        """Which status of a node is held; incarnation 1 and seq 0 if none."""
+        held = self._slots.get(node)
+        return (
+            SlotVersion(node, 1, 0)
+            if held is None
+            else SlotVersion(node, held.payload.incarnation, held.payload.seq)
+        )
+
+    def put(self, status: LiveStatus) -> bool:
+        """Hold a status if it is newer than the one held."""
+        held = self._slots.get(status.node)
+        if held is not None:
+            if status.payload.order <= held.payload.order:
+                return False
+            self._add(held, -1)
+        self._slots[status.node] = status
+        self._add(status, 1)
+        return True
+
+    def remove(self, node: KeyId) -> None:
+        """Let a slot go: its node is no member any more."""
+        held = self._slots.pop(node, None)
+        if held is not None:
+            self._add(held, -1)
+
+    def nodes(self) -> list[KeyId]:
+        """The nodes with a slot, in order of arrival."""
+        return list(self._slots)
+
+    def group(self, number: int) -> tuple[SlotVersion, ...]:
+        """The versions of a group's slots."""
+        return tuple(self.version(node) for node in self._slots if node[0] >> 4 == number)
+
+    def digests(self) -> tuple[bytes, ...]:
+        """The digests of all groups."""
+        return tuple(group.to_bytes(STATUS_DIGEST_SIZE, "big") for group in self._groups)
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of the whole table."""
+        return (sum(self._groups) & _MASK).to_bytes(STATUS_DIGEST_SIZE, "big")
+
+    def _add(self, status: LiveStatus, sign: int) -> None:
+        incarnation, seq = status.payload.order
+        version = status.node + incarnation.to_bytes(8, "big") + seq.to_bytes(8, "big")
+        element = int.from_bytes(blake2b(version, digest_size=STATUS_DIGEST_SIZE).digest(), "big")
+        number = status.node[0] >> 4
+        self._groups[number] = (self._groups[number] + sign * element) & _MASK
