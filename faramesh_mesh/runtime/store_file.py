@@ -41,6 +41,7 @@ _PAGE = 4_096
 """Bytes of a page: SQLite's default since 2016, fixed here because the log is read by it."""
 
 _WAL_HEADER = struct.Struct(">16x8s8x")
+_INDEX_HEADER = struct.Struct("=16xI")
 _WAL_FRAME = struct.Struct(">4xI8s8x")
 
 
@@ -115,7 +116,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
         ends = _ends_in_log(path)
         connection = _connect(path)
         try:
-            taken = _examine(connection)
+            taken = _examine(connection, path)
         except (sqlite3.DatabaseError, _DamagedError) as error:
             connection.close()
             if not _is_damage(error, path):
@@ -136,12 +137,14 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
 
 def translated(error: sqlite3.Error, path: Path) -> StoreError:
     """SQLite's error as the store's own."""
-    if (
-        error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
-        or error.sqlite_errorcode == sqlite3.SQLITE_IOERR_SHMSIZE
-    ):
+    if _is_full(error):
         return StoreFullError(f"no room for {path}: free some disk space; what was stored before is intact")
     return StoreError(f"{path}: {error}")
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    code = error.sqlite_errorcode
+    return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
 class _DamagedError(Exception):
@@ -196,7 +199,7 @@ def _furnish(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # whatever happens to the log, the schema stands
 
 
-def _examine(connection: sqlite3.Connection) -> int:
+def _examine(connection: sqlite3.Connection, path: Path) -> int:
     """Check a file that exists and make it ready for use; how many frames of its write-ahead log SQLite took.
 
     Raises `sqlite3.DatabaseError` and `_DamagedError` when it is damaged, `NewerStoreError`.
@@ -213,15 +216,19 @@ def _examine(connection: sqlite3.Connection) -> int:
         )
     if (version, application, tables) != (SCHEMA, APPLICATION, _TABLES):
         raise _DamagedError("its header or schema is not that of a mesh store")
-    taken: int = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     _settle(connection)
+    taken = _frames_taken(path)
     found: bytes = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != b"ok":
         raise _DamagedError(found.decode(errors="replace"))
     connection.execute("BEGIN IMMEDIATE")  # a header that forbids writing shows here, not at the first kill
     connection.execute("ROLLBACK")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return max(taken, 0)
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.OperationalError as error:
+        if not _is_full(error):
+            raise  # on a full disk the log stays as it is: a node must be able to start there, and deny what it denied
+    return taken
 
 
 def _settle(connection: sqlite3.Connection) -> None:
@@ -269,6 +276,17 @@ def _ends_in_log(path: Path) -> tuple[int, ...]:
                 ends.append(number)
             file.seek(_PAGE, os.SEEK_CUR)
     return tuple(ends)
+
+
+def _frames_taken(path: Path) -> int:
+    """How many frames of the write-ahead log SQLite took when it opened the file: `mxFrame` in the header of its index, in
+    the byte order of the machine. ("WAL-mode file format", section 2.1; a checkpoint tells it too, but needs room to write.)
+    """
+    try:
+        header = path.with_name(path.name + "-shm").read_bytes()[: _INDEX_HEADER.size]
+    except FileNotFoundError:
+        return 0
+    return int(_INDEX_HEADER.unpack(header)[0]) if len(header) == _INDEX_HEADER.size else 0
 
 
 def _start_over(path: Path, why: str) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
