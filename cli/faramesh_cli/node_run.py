@@ -1,7 +1,5 @@
 """`node run`: the node of this machine, in the foreground, until SIGTERM or Ctrl-C."""
 
-import trio
-
 from faramesh_cli import homes
 from faramesh_cli.command import Shell
 from faramesh_cli.output import Answer
@@ -9,15 +7,17 @@ from faramesh_cli.refusal import Refusal
 from faramesh_mesh.runtime.config import ConfigError
 from faramesh_mesh.runtime.files import TooOpenError
 from faramesh_mesh.runtime.home import HomeError
-from faramesh_mesh.runtime.node import run_node
+from faramesh_mesh.runtime.logs import Style
+from faramesh_mesh.runtime.service import run_node
 from faramesh_mesh.runtime.store import StoreError
 
 
 def run_here(shell: Shell) -> Answer:
     """Run the node to its end."""
     path = homes.node_path(shell)
+    style = Style.TEXT if shell.terminal.err.isatty() else Style.JSON
     try:
-        trio.run(run_node, path)
+        run_node(path, style=style)
     except (HomeError, TooOpenError, ConfigError, StoreError) as error:
         raise Refusal(str(error)) from None
     except OSError as error:
