@@ -119,7 +119,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
             taken = _examine(connection, path)
         except (sqlite3.DatabaseError, _DamagedError) as error:
             connection.close()
-            if not _is_damage(error, path):
+            if not _is_damage(error):
                 raise
             return _start_over(path, str(error))
         except NewerStoreError:
@@ -151,12 +151,11 @@ class _DamagedError(Exception):
     """The file is readable and is not what was written."""
 
 
-def _is_damage(error: sqlite3.Error | _DamagedError, path: Path) -> bool:
+def _is_damage(error: sqlite3.Error | _DamagedError) -> bool:
     """Whether the file itself is wrong, not the disk, the rights or a lock."""
     if isinstance(error, _DamagedError):
         return True
-    code = error.sqlite_errorcode & 0xFF
-    return code in _DAMAGE or (code == sqlite3.SQLITE_READONLY and os.access(path, os.W_OK))
+    return error.sqlite_errorcode & 0xFF in _DAMAGE
 
 
 _DAMAGE = frozenset(
@@ -221,7 +220,7 @@ def _examine(connection: sqlite3.Connection, path: Path) -> int:
     found: bytes = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if found != b"ok":
         raise _DamagedError(found.decode(errors="replace"))
-    connection.execute("BEGIN IMMEDIATE")  # a header that forbids writing shows here, not at the first kill
+    connection.execute("BEGIN IMMEDIATE")  # a file that may not be written shows here, not at the first kill
     connection.execute("ROLLBACK")
     try:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
