@@ -2,7 +2,7 @@
 
     joiner or node                            node with the duty `enrol`
       | HELLO  mesh, nonce ------------------->|
-      |<--------------------------- READY nonce|   or ELSEWHERE addresses
+      |<--------------------------- READY nonce|   or REFUSED, with addresses of others
       | JOIN   grant, name, keys, two proofs ->|   checks, signs, makes durable
       | RENEW  node key, link key, proof ----->|   (one or the other)
       |<- GRANTED enrolment, certificate, seal |   or REFUSED reason
@@ -29,7 +29,6 @@ from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.runtime.enrol_wire import (
-    Elsewhere,
     Granted,
     Hello,
     Join,
@@ -210,9 +209,6 @@ async def _begin(wire: Wire, hello: Hello, binding: Binding) -> Session:
     match await wire.receive():
         case ReadyToEnrol(nonce):
             return Session(hello.mesh, hello.nonce, nonce, binding.ours, binding.theirs)
-        case Elsewhere(addresses):
-            where = ", ".join(addresses) or "no node that it knows of does"
-            raise EnrolError(f"this node does not enrol others; try: {where}", elsewhere=addresses)
         case other:
             raise _refused(other)
 
@@ -256,7 +252,8 @@ def _refused(answer: Message) -> EnrolError:
     match answer:
         case Refused(refusal, detail, elsewhere):
             text = f"{refusal.value} ({detail})" if detail else refusal.value
-            return EnrolError(f"the node refused: {text}", refusal, elsewhere)
+            hint = f"; it names {', '.join(elsewhere)}" if elsewhere else ""
+            return EnrolError(f"the node refused: {text}{hint}", refusal, elsewhere)
         case _:
             return EnrolError(
                 f"the node answered out of turn ({type(answer).__name__}): is it of another release?"

@@ -41,6 +41,7 @@ class Refusal(StrEnum):
     MALFORMED = "the message could not be read"
     TOO_SLOW = "the other side did not answer in time"
     GONE = "the connection broke"
+    NOT_AN_ENROLLER = "this node does not enrol others"
     BUSY = "this node is enrolling others: try again in a few seconds"
     NOT_READY = "this node has not synced yet: try again in a few seconds, or another node"
     WRONG_MESH = "this node belongs to another mesh"
@@ -75,13 +76,6 @@ class ReadyToEnrol:
     """Server: goes on, with a nonce of its own."""
 
     nonce: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Server: this node does not enrol; these may."""
-
-    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +117,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Server: no. Nothing was changed."""
+    """Server: no, and nothing was changed. `elsewhere` are addresses of nodes that may say yes: none where no other would."""
 
     refusal: Refusal
     detail: str
@@ -137,7 +131,7 @@ class RootFrame:
     envelope: bytes
 
 
-Message: TypeAlias = Hello | ReadyToEnrol | Elsewhere | Join | Renew | Granted | Refused | RootFrame
+Message: TypeAlias = Hello | ReadyToEnrol | Join | Renew | Granted | Refused | RootFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +179,6 @@ def encode_message(message: Message) -> bytes:
             return _frame(1, encode([mesh, nonce]))
         case ReadyToEnrol(nonce):
             return _frame(2, encode([nonce]))
-        case Elsewhere(addresses):
-            return _frame(3, encode([list(addresses)]))
         case Join():
             fields: list[Primitive] = [
                 message.grant,
@@ -207,18 +199,18 @@ def encode_message(message: Message) -> bytes:
                 ),
             )
         case Renew(node, link, proof):
-            return _frame(5, encode([node, link, proof]))
+            return _frame(4, encode([node, link, proof]))
         case Granted(enrolment, certificate, issuer, seal, peers, roots):
-            return _frame(6, encode([enrolment, certificate, issuer, seal, list(peers), roots]))
+            return _frame(5, encode([enrolment, certificate, issuer, seal, list(peers), roots]))
         case Refused(refusal, detail, elsewhere):
-            return _frame(7, encode([refusal.name, detail, list(elsewhere)]))
+            return _frame(6, encode([refusal.name, detail, list(elsewhere)]))
         case RootFrame(envelope):
-            return _frame(8, envelope)
+            return _frame(7, envelope)
 
 
 def decode_message(number: int, body: bytes) -> Message:
     """Read the body of a frame. Raises `Malformed`."""
-    if number == 8:
+    if number == 7:
         if len(body) > MAX_ENVELOPE:
             raise Malformed("root: too long")
         return RootFrame(body)
@@ -237,10 +229,6 @@ def _hello(fields: Fields) -> Message:
 
 def _ready(fields: Fields) -> Message:
     return ReadyToEnrol(fields.binary("nonce", NONCE_SIZE))
-
-
-def _elsewhere(fields: Fields) -> Message:
-    return Elsewhere(fields.texts("addresses", MAX_ADDRESS, MAX_ADDRESSES))
 
 
 def _join(fields: Fields) -> Message:
@@ -284,7 +272,7 @@ def _refused(fields: Fields) -> Message:
     return Refused(refusal, fields.text("detail", 256), fields.texts("elsewhere", MAX_ADDRESS, MAX_ADDRESSES))
 
 
-_READERS = {1: _hello, 2: _ready, 3: _elsewhere, 4: _join, 5: _renew, 6: _granted, 7: _refused}
+_READERS = {1: _hello, 2: _ready, 3: _join, 4: _renew, 5: _granted, 6: _refused}
 
 
 def _duties(fields: Fields) -> tuple[Duty, ...]:

@@ -29,7 +29,6 @@ from faramesh_mesh.runtime.enrol import Binding
 from faramesh_mesh.runtime.enrol_rules import judge
 from faramesh_mesh.runtime.enrol_wire import (
     MAX_ADDRESSES,
-    Elsewhere,
     Granted,
     Hello,
     Join,
@@ -54,6 +53,14 @@ READ_SECONDS = 5.0
 
 STORE_SECONDS = 10.0
 """For the node to make an enrolment durable. The other side waits 20."""
+
+LINGER_SECONDS = 1.0
+"""For the other side to read a refusal and hang up."""
+
+_ASK_ANOTHER = frozenset(
+    {Refusal.NOT_AN_ENROLLER, Refusal.NOT_READY, Refusal.NOT_STORED, Refusal.OUT_OF_SCOPE}
+)
+"""Refusals that another enroller might not give: only these name others, and only to who knows the mesh id."""
 
 MAX_CONCURRENT = 16
 """Exchanges at a time. More of them would only wait for each other: enrolments are signed one by one."""
@@ -134,9 +141,10 @@ class Enroller:
         self._active = 0
 
     async def resume(self) -> None:
-        """Send again what was signed before a crash. Call it once the node runs; `serve` does it as well."""
-        async with self._one_by_one:
-            await self._settle()
+        """Send again what was signed before a crash. Call it once the node runs; every join does it as well."""
+        with suppress(_NotAdmittedError):  # then its place in the chain is free, and nothing is owed
+            async with self._one_by_one:
+                await self._settle()
 
     async def serve(self, stream: trio.abc.Stream, binding: Binding) -> Served:
         """Serve one connection to its end and close it. Raises nothing for what the other side does."""
@@ -156,13 +164,17 @@ class Enroller:
                 finally:
                     self._active -= 1
             if served.refusal is not None:
-                with (
-                    suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-                    trio.move_on_after(READ_SECONDS),
-                ):
-                    elsewhere = self._registry.enrollers()[:MAX_ADDRESSES]
-                    await wire.send(Refused(served.refusal, served.detail[:200], elsewhere))
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self._refuse(stream, wire, served.refusal, served.detail)
             return served
+
+    async def _refuse(self, stream: trio.abc.Stream, wire: Wire, refusal: Refusal, detail: str) -> None:
+        """Say no, and let the other side hear it: closing over bytes that were not read would reset the connection."""
+        elsewhere = self._registry.enrollers()[:MAX_ADDRESSES] if refusal in _ASK_ANOTHER else ()
+        with trio.move_on_after(LINGER_SECONDS):
+            await wire.send(Refused(refusal, detail[:200], elsewhere))
+            while await stream.receive_some(4_096):
+                pass
 
     async def _exchange(self, wire: Wire, binding: Binding) -> Served:
         with trio.fail_after(READ_SECONDS):
@@ -173,9 +185,7 @@ class Enroller:
             return Served("", renewal=False, refusal=Refusal.WRONG_MESH)
         key = self._key()
         if key is None:
-            with trio.fail_after(READ_SECONDS):
-                await wire.send(Elsewhere(self._registry.enrollers()[:MAX_ADDRESSES]))
-            return Served("", renewal=False, refusal=None, detail="sent elsewhere")
+            return Served("", renewal=False, refusal=Refusal.NOT_AN_ENROLLER)
         if not self._registry.ready:
             return Served("", renewal=False, refusal=Refusal.NOT_READY)
         session = Session(hello.mesh, hello.nonce, self._nonce(), binding.theirs, binding.ours)
