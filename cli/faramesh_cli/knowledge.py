@@ -51,9 +51,11 @@ class Knowledge:
         records, bodies = RecordSet(chain), Bodies()
         return Knowledge(records, bodies, Fleet(records, bodies))
 
-    def hear(self, entries: tuple[StatusEntry, ...], answered_by: str) -> None:
+    def hear(
+        self, entries: tuple[StatusEntry, ...], answered_by: str, answering: KeyId | None = None
+    ) -> None:
         """Take in the statuses that a node gave. One that does not verify is left out, as if it were silent; an older
-        one never replaces a newer."""
+        one never replaces a newer. `answering` is the node that speaks: heard of just now."""
         heard: dict[KeyId, Heard] = {}
         for entry in entries:
             live = admit_status(entry.envelope, self.records.chain.mesh, self.fleet.node_public, verify)
@@ -63,7 +65,10 @@ class Knowledge:
             status = live.payload
             if known is not None and known.status.order > status.order:
                 status = known.status
-            heard[live.node] = Heard(status, entry.health, entry.heard_ago_ms)
+            if live.node == answering:
+                heard[live.node] = Heard(status, Hearing.ALIVE, 0)
+            else:
+                heard[live.node] = Heard(status, entry.health, entry.heard_ago_ms)
         self.heard = heard
         self.as_of, self.answered_by = now_ms(), answered_by
 

@@ -6,15 +6,21 @@ from faramesh_cli.local import ask_any
 from faramesh_cli.output import Answer
 from faramesh_cli.parsing import counted, spell_ms
 from faramesh_mesh.records.ids import fingerprint
+from faramesh_mesh.runtime.control.answers import NodeInfo
+from faramesh_mesh.runtime.control.client import ControlClient
 
 
 def show_node(shell: Shell) -> Answer:
     """Show the node."""
-    info = ask_any(shell, lambda client: client.info())
+
+    async def ask(client: ControlClient) -> tuple[NodeInfo, str]:
+        return await client.info(), client.chain.current.name
+
+    info, mesh = ask_any(shell, ask)
     agents = ", ".join(info.agents) or "no agent"
     ready = "ready" if info.ready else "NOT READY: it denies until it has synced"
     lines = [
-        f"{agents} in mesh {info.name}, fingerprint {fingerprint(info.mesh)}",
+        f"{agents} in mesh {mesh}, fingerprint {fingerprint(info.mesh)}",
         f"  node {info.node.hex()}, region {info.region or '-'}, at {info.address or 'no address'}",
         f"  {ready}, {counted(info.peers, 'peer')}, statuses of {counted(info.statuses, 'node')}",
         f"  {counted(info.records, 'record')}, set {info.fingerprint.hex()[:16]}, root version {info.root_version}",
@@ -26,7 +32,7 @@ def show_node(shell: Shell) -> Answer:
         "node-info",
         {
             "mesh": info.mesh.hex(),
-            "name": info.name,
+            "name": mesh,
             "node": info.node.hex(),
             "agents": list(info.agents),
             "region": info.region,

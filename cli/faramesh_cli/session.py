@@ -81,7 +81,7 @@ class Session:
             if records:
                 await self._sync()
             else:
-                self.known.hear(await self.client.statuses(), name_of(self.client))
+                self.known.hear(await self.client.statuses(), name_of(self.client), self.client.node)
         except Refused as error:
             raise refused_by(self.client.target, error) from None
         except ControlError as error:
@@ -168,7 +168,7 @@ class Session:
         if self.cache is not None and self.identity.home is not None:
             self.cache.keep([Held(record.id, record.envelope) for record in pulled.added], bodies, {})
             self.identity.home.add_root(known.records.chain)
-        known.hear(await self.client.statuses(), name_of(self.client))
+        known.hear(await self.client.statuses(), name_of(self.client), self.client.node)
 
     def _take_in_outbox(self, cache: OperatorCache) -> list[str]:
         """Know what was signed here before, whether or not the mesh has it; the short ids, for people."""
