@@ -19,7 +19,8 @@ from faramesh_mesh.records.record import (
     encode_payload,
 )
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
-from faramesh_mesh.records.role import MAY_SIGN
+from faramesh_mesh.records.revocation import Revocation, RevokedKey
+from faramesh_mesh.records.role import MAY_SIGN, Role
 from faramesh_mesh.records.root import RoleKey
 from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.records.status import Status
@@ -87,6 +88,12 @@ def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
         {**dict(payload.labels), INSTANCE: payload.agent}
     ):
         return Rejected(Reason.WRONG_SCOPE, f"key {key.name} may enrol {key.scope.text}, not {payload.agent}")
+    if isinstance(payload, Revocation):
+        needed = Role.ROOT if isinstance(payload.subject, RevokedKey) else Role.ENROL
+        if needed not in key.roles:
+            return Rejected(
+                Reason.WRONG_ROLE, f"key {key.name}, a revocation that takes the {needed.name.lower()} role"
+            )
     return None
 
 

@@ -135,10 +135,16 @@ def pin(data: bytes, verify: Verify, expected: MeshId | None) -> RootChain | Rej
 
 
 def _read(opened: RootEnvelope) -> Root | Rejected:
+    """The document, unless it asks for what this version does not know: trust is not followed half understood."""
     try:
-        return decode_root(opened.payload)
+        root = decode_root(opened.payload)
     except Malformed as error:
         return error.rejected()
+    if not root.extra.understood:
+        return Rejected(
+            Reason.ROOT_RULE, f"critical field {root.extra.crit[0]!r} is not known to this version"
+        )
+    return root
 
 
 def _table(root: Root) -> dict[KeyId, tuple[int, RoleKey]]:

@@ -41,7 +41,7 @@ def test_enrol_messages() -> None:
     documented = {int(row["type"]): row["fields"] for row in found}
     assert documented == {
         **{number: recorded(read) for number, read in enrol_wire._READERS.items()},
-        8: "a root envelope",
+        7: "a root envelope",
     }
     for context in (enrol_wire._JOIN, enrol_wire._RENEW, enrol_wire._CERTIFIED):
         assert f"`{context.removesuffix(bytes(1)).decode()}`" in PAGE["Enrol messages"]

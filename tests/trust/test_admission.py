@@ -21,6 +21,7 @@ from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, LiveStatus, Record, encode_payload
 from faramesh_mesh.records.rejection import Reason, Rejected
+from faramesh_mesh.records.revocation import Revocation, RevokedAgent, RevokedKey, Subject
 from faramesh_mesh.records.role import MAY_SIGN, Role
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.records.selector import parse
@@ -65,7 +66,8 @@ def test_what_is_signed_is_admitted_and_is_the_same_record(case: tuple[Kind, Con
     assert admitted.envelope == made.envelope
 
 
-@pytest.mark.parametrize("kind", list(samples.CONTROL))
+# A revocation has a second gate, tested below: what it is of decides who may sign it.
+@pytest.mark.parametrize("kind", [kind for kind in samples.CONTROL if kind is not Kind.REVOCATION])
 @pytest.mark.parametrize("role", list(Role))
 def test_only_keys_with_a_right_role_sign_a_kind(
     kind: Kind, role: Role, monkeypatch: pytest.MonkeyPatch
@@ -336,3 +338,20 @@ def test_a_node_that_signs_nonsense_is_refused() -> None:
 def test_an_envelope_is_no_larger_than_its_payload_and_88_bytes() -> None:
     made = signed(Kind.KILL, KILL, "kill")
     assert len(made) == len(encode_payload(KILL)) + OVERHEAD
+
+
+@pytest.mark.parametrize(
+    ("by", "subject", "admitted"),
+    [
+        ("root", RevokedKey(workshop.signer("all").id, Cut(1, RecordId(bytes([3]) * 32))), True),
+        ("enrol", RevokedKey(workshop.signer("all").id, Cut(1, RecordId(bytes([3]) * 32))), False),
+        ("enrol", RevokedAgent("billing-7"), True),
+        ("root", RevokedAgent("billing-7"), False),
+    ],
+)
+def test_root_keys_revoke_keys_and_enrol_keys_revoke_agents(
+    by: str, subject: Subject, admitted: bool
+) -> None:
+    data = signed(Kind.REVOCATION, Revocation(HEAD, subject, "stolen", NO_EXTRA), by)
+    expected = None if admitted else Reason.WRONG_ROLE
+    assert reason(admit(data, CHAIN, verify)) is expected

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import pytest
 import workshop
 
+from faramesh_mesh.records.chain import Extra
 from faramesh_mesh.records.envelope import open_root, root_signed_bytes, seal_root
 from faramesh_mesh.records.ids import NO_RECORD, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Reason, Rejected
@@ -301,3 +302,11 @@ def test_a_rival_that_is_not_signed_is_nothing() -> None:
     rival = following(chain, retired("carol"))
     assert reason(extended(grown, rival, ("alice",))) is Reason.ROOT_THRESHOLD
     assert reason(extended(grown, rival, ("mallory", "eve"))) is Reason.ROOT_THRESHOLD
+
+
+def test_a_root_that_asks_for_what_is_not_known_is_not_followed() -> None:
+    chain = pinned()
+    strange = replace(following(chain), extra=Extra((("quorum", b"\x02"),), ("quorum",)))
+    assert reason(extended(chain, strange, ("alice", "bob"))) is Reason.ROOT_RULE
+    kept = replace(following(chain), extra=Extra((("note", b"\x02"),), ()))
+    assert isinstance(extended(chain, kept, ("alice", "bob")), RootChain)
