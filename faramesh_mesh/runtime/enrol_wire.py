@@ -188,7 +188,7 @@ def encode_message(message: Message) -> bytes:
                 _pairs(message.labels),
             ]
             return _frame(
-                4,
+                3,
                 encode(
                     [
                         *fields,
