@@ -1,6 +1,8 @@
 """Every check of the demo, over recorded facts: it holds for the story as it should be, and fails for each way it can go wrong."""
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +35,8 @@ HELD: list[tuple[str, Check]] = [
     ("all", checks.only_these_decide(all_of(PERMITTED), AGENTS, AGENTS, POLICY)),
     ("kill", checks.denied_by(but(all_of(PERMITTED), us_1=DENIED), ["us-1"], KILL)),
     ("others", checks.still_permits(but(all_of(PERMITTED), us_1=DENIED), ["eu-1", "eu-2"])),
+    ("behind the cut", checks.cannot_know(all_of(PERMITTED), "us-1")),
+    ("partition", checks.suspects_partition(True, 7, 12)),
     ("lost", checks.nothing_lost(["a", "b"], {"eu-1": ["a", "b"], "eu-2": ["b", "a", "c"]})),
     ("cut", checks.is_cut({"eu-1": "1", "us-1": "1"}, {"eu-1": "2", "us-1": "1"}, ["us-1"])),
     ("equal", checks.are_equal({"eu-1": "2", "us-1": "2"}, ["eu-1", "us-1"])),
@@ -56,6 +60,9 @@ FAILED: list[tuple[str, Check, str]] = [
     ("nobody was killed", checks.denied_by(all_of(DENIED), [], KILL), "0 of 0"),
     ("a bystander is stopped", checks.still_permits(all_of(DENIED), ["eu-1"]), "stopped eu-1"),
     ("a bystander is silent", checks.still_permits({}, ["eu-1"]), "stopped eu-1"),
+    ("it knows already", checks.cannot_know(all_of(DENIED), "us-1"), "us-1 answers deny"),
+    ("it is silent", checks.cannot_know({}, "us-1"), "us-1 is silent"),
+    ("nothing is suspected", checks.suspects_partition(False, 11, 12), "suspects nothing"),
     ("a record is lost", checks.nothing_lost(["a", "b"], {"eu-1": ["a", "b"], "eu-2": ["a"]}), "eu-2"),
     ("nobody is left", checks.nothing_lost(["a"], {}), "0 of 0"),
     ("it leaked", checks.is_cut({"eu-1": "1", "us-1": "1"}, {"eu-1": "2", "us-1": "2"}, ["us-1"]), "leaked to us-1"),
@@ -87,8 +94,11 @@ def test_a_check_fails_and_says_what_it_saw(check: Check, saw: str) -> None:
     assert saw in check.saw
 
 
-def test_every_check_is_seen_to_fail() -> None:
-    named = {name for name in vars(checks) if not name.startswith("_")}
-    functions = {name for name in named if callable(getattr(checks, name)) and name[0].islower()}
-    of_this_module = {name for name in functions if getattr(checks, name).__module__ == checks.__name__}
-    assert len(of_this_module) == len({check.claim for _, check in HELD}) - 1  # the canary's has two claims
+def test_every_check_was_tried() -> None:
+    tried = {name for name in vars(checks) if name in Path(__file__).read_text()}
+    functions = {
+        name
+        for name, value in vars(checks).items()
+        if inspect.isfunction(value) and value.__module__ == checks.__name__ and not name.startswith("_")
+    }
+    assert functions <= tried

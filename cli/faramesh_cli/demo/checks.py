@@ -101,6 +101,25 @@ def still_permits(answers: Answers, others: Collection[str]) -> Check:
     )
 
 
+def cannot_know(answers: Answers, agent: str) -> Check:
+    """What is in force elsewhere has not arrived behind a cut: the agent there goes on, as it must."""
+    seen = answers.get(agent)
+    return Check(
+        "the agent behind the cut cannot know yet",
+        seen is not None and seen.effect == PERMIT,
+        f"{agent} is silent" if seen is None else f"{agent} answers {seen.effect}",
+    )
+
+
+def suspects_partition(suspected: bool, reachable: object, roster: object) -> Check:
+    """The fleet's list says that a region is missing, and for how much of the fleet it speaks."""
+    return Check(
+        "fleet list says that a partition is likely",
+        suspected,
+        f"heard {reachable} of {roster} agents" + ("" if suspected else ", and suspects nothing"),
+    )
+
+
 def nothing_lost(before: Collection[str], held: Mapping[str, Collection[str]]) -> Check:
     """Every record that was acknowledged before a node died is held by each that is left."""
     lacking = {node: len(set(before) - set(ids)) for node, ids in held.items() if not set(before) <= set(ids)}
@@ -131,7 +150,7 @@ def are_equal(fingerprints: Mapping[str, str], nodes: Collection[str]) -> Check:
     different = len(set(fingerprints.values()))
     silent = sorted(set(nodes) - set(fingerprints))
     return Check(
-        "after the heal all nodes hold the same",
+        "all nodes hold the same records",
         different == 1 and not silent,
         f"{len(fingerprints)} nodes, {different} fingerprint{'' if different == 1 else 's'}"
         + _names(", silent", silent),
@@ -181,9 +200,9 @@ def all_ended(codes: Mapping[str, int]) -> Check:
 def answered(name: str, code: int, expected: int, said: str) -> Check:
     """A command ended with the exit code that tells the truth."""
     return Check(
-        f"{name} says so: exit code {expected}",
+        f"{name} tells the truth, exit code {int(expected)}",
         code == expected,
-        said if code == expected else f"exit code {code}: {said}",
+        said if code == expected else f"exit code {int(code)}: {said}",
     )
 
 

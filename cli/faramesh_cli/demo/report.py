@@ -10,7 +10,7 @@ from typing import TextIO
 import trio
 
 from faramesh_cli.demo.checks import Check
-from faramesh_cli.output import Json, columns
+from faramesh_cli.output import Json
 
 _FRAMES = "|/-\\"
 _TICK = 0.12
@@ -65,13 +65,8 @@ class Reporter:
         finally:
             step.seconds = time.monotonic() - began
             self._doing = ""
-            self._say(
-                f"{'ok    ' if step.held and sys.exc_info()[0] is None else 'FAILED'}  {title}  {spell(step.seconds)}"
-            )
-            if step.typed:
-                self._say(f"          $ {step.typed}")
-            for check in step.checks:
-                self._say(f"        {'' if check.held else 'NOT TRUE: '}{check.claim}: {check.saw}")
+            whole = step.held and sys.exc_info()[0] is None
+            self._say(f"{'ok    ' if whole else 'FAILED'}  {title}  {spell(step.seconds)}")
 
     def doing(self, what: str) -> None:
         """Say what is being done now."""
@@ -95,12 +90,20 @@ class Reporter:
 
 
 def table(steps: Sequence[Step]) -> list[str]:
-    """The summary: a row a check, and the measured times."""
-    checks = [
-        ("ok" if check.held else "FAILED", check.claim, check.saw) for step in steps for check in step.checks
-    ]
-    times = [(name, spell(seconds)) for step in steps for name, seconds in step.times.items()]
-    return [*columns(("", "CHECK", "SEEN"), checks), "", *columns(("MEASURED", "TIME"), times)]
+    """The summary: under each step what was typed, each check with what was seen, and what was timed."""
+    claims = [len(check.claim) for step in steps for check in step.checks]
+    names = [len(name) for step in steps for name in step.times]
+    width = max((*claims, *names), default=0)
+    lines: list[str] = []
+    for step in steps:
+        lines += ["", step.title]
+        lines += [f"  $ {step.typed}"] if step.typed else []
+        lines += [
+            f"  {'ok    ' if check.held else 'FAILED'}  {check.claim.ljust(width)}  {check.saw}"
+            for check in step.checks
+        ]
+        lines += [f"          {name.ljust(width)}  {spell(seconds)}" for name, seconds in step.times.items()]
+    return lines[1:]
 
 
 def spell(seconds: float) -> str:
