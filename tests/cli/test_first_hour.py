@@ -13,6 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from faramesh_cli.main import app
+from faramesh_mesh.records.chain import NO_EXTRA, Head
+from faramesh_mesh.records.ids import NO_RECORD
+from faramesh_mesh.records.kill import Kill
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.selector import parse
+from faramesh_mesh.runtime.operator_home import open_home
+from faramesh_mesh.trust.admission import sign_control
 
 pytestmark = pytest.mark.processes
 
@@ -20,6 +30,10 @@ POLICY = "agent refunds {\n  default deny\n  rules {\n    permit stripe/refund w
 CORRECTED = POLICY.replace("100", "50")
 SECONDS = 30.0
 """The most that anything here may take; it all takes a second or two."""
+
+
+FOREIGN = ("FARAMESH_MESH_HOME", "FARAMESH_MESH_PEER", "FARAMESH_MESH_PASSPHRASE")
+"""Variables of whoever runs the tests, which must not reach the commands."""
 
 
 @dataclass
@@ -44,23 +58,17 @@ class Lab:
     ports: dict[str, int] = field(default_factory=dict)
 
     def type(self, *arguments: str, home: str = "laptop", code: int | None = 0) -> Typed:
-        done = subprocess.run(
-            [sys.executable, "-m", "faramesh_cli", "--home", str(self.folder / home), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            env=self.environment(),
+        done = CliRunner().invoke(
+            app,
+            ["--home", str(self.folder / home), *arguments],
+            env=dict.fromkeys(FOREIGN) | self.environment(),
         )
-        assert code is None or done.returncode == code, (
-            f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        )
-        return Typed(done.returncode, done.stdout, done.stderr)
+        said = f"{arguments}: {done.exit_code}\n{done.stdout}\n{done.stderr}"
+        assert code is None or done.exit_code == code, said
+        return Typed(done.exit_code, done.stdout, done.stderr)
 
     def environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("FARAMESH_")}
-        return {**kept, "HOME": str(self.folder / "nobody"), "FARAMESH_MESH_DEBUG": "1"}
+        return {"HOME": str(self.folder / "nobody"), "FARAMESH_MESH_DEBUG": "1"}
 
     def join(self, name: str, token: str) -> None:
         self.ports[name] = free_port()
@@ -73,7 +81,7 @@ class Lab:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            env=self.environment(),
+            env=os.environ | self.environment(),
         )
         log.close()
         self.until(lambda: self.type("node", "info", home=name, code=None).code == 0)
@@ -223,32 +231,24 @@ def test_the_node_first_spoken_to_may_vanish(lab: Lab):
     lab.until(lambda: lab.type("fleet", "list", code=None).code == 0)
 
 
-def test_a_record_that_nobody_took_is_offered_again_and_never_forked(lab: Lab):
-    for name in tuple(lab.nodes):
-        lab.nodes[name].send_signal(signal.SIGSTOP)
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "faramesh_cli",
-                    "--home",
-                    str(lab.folder / "laptop"),
-                    "fleet",
-                    "kill",
-                    "m3",
-                    "--reason",
-                    "a",
-                ],
-                timeout=3,
-                check=False,
-                capture_output=True,
-                env=lab.environment(),
-            )
-    finally:
-        for node in lab.nodes.values():
-            node.send_signal(signal.SIGCONT)
-    killed = lab.type("fleet", "kill", "m3", "--reason", "b", "--format", "json").json
-    assert killed["not_acknowledged"] == []
-    assert len(lab.listed()["m3"]["kills"]) >= 1
+def test_what_was_signed_and_never_sent_is_offered_again_and_never_forked(lab: Lab):
+    """The client is killed between its journal and its first byte: the next command sends that very record."""
+    home = open_home(lab.folder / "laptop")
+    key = next(key for key in home.key_files() if key.name == "ops-1").signer(None)
+    payload = Kill(Head(1, NO_RECORD, (), 1), parse("instance=m3"), (), "never sent", 0, NO_EXTRA)
+    kill = sign_control(Kind.KILL, payload, home.mesh, key)
+    with home.cache() as cache:
+        cache.sign([kill], {})
+
+    looked = lab.type("fleet", "list", "--format", "json", code=None)
+    assert f"offering again what was signed before: {kill.short}" in looked.err
+    lab.until(lambda: lab.decide("m3", 1).startswith(f"DENY {kill.short}"))
+    with home.cache() as cache:
+        assert cache.outbox() == []
+
+    # The chain goes on from it: nothing is forked, and both are in force.
+    second = lab.type("fleet", "kill", "m1", "--reason", "goes on", "--format", "json").json
+    with home.cache() as cache:
+        assert cache.journalled(key.id).last.hex() == second["kill"]
+    kills = {name: row["kills"] for name, row in lab.listed().items()}
+    assert kills == {"m1": [second["kill_short"]], "m2": [], "m3": [kill.short]}
