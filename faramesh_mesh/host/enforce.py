@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Permitted, ToolKill, Version
@@ -173,6 +174,8 @@ def _worse(held: Decision, found: Decision) -> Decision:
     return found if _GRAVITY.index(found.why) > _GRAVITY.index(held.why) else held
 
 
+@lru_cache(maxsize=1_024)
 def _tool_denial(kill: ToolKill) -> ToolDenial:
+    """Remembered: every record that comes in is followed by this for all kills in force, before it is sent on."""
     decision = Decision(Effect.DENY, Why.TOOL_KILLED, record=kill.kill, text=kill.text, signer=kill.signer)
     return ToolDenial(kill.tools, decision)
