@@ -3,7 +3,7 @@
     Changed --> authorise --> enforce --> Snapshot --> gate          (at once, in the node's thread)
                                   '--> journal --> disk --> enforce again, with what is now remembered
 
-A denial is in force before anything else happens. Adopting another policy waits for the journal to be durable: until then the
+A denial is in force before anything else happens; telling of it (log, audit, status) comes after what is to be sent. Adopting another policy waits for the journal to be durable: until then the
 agent goes on with the policy that it ran if that is still authorised, else it is denied.
 """
 
@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from faramesh_mesh.fleet.authority import Authority, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
@@ -93,6 +93,9 @@ class Enforcer:
         self._storage = storage
         self._log = log
         self._seen: dict[str, Enforcement] = {}
+        self._untold: list[_Untold] = []
+        self._left = False
+        """Whether an agent has left this node since the last report."""
         self._counted: dict[str, Counts] = {}
         self.enter: Enter = lambda _notes: None
         self.is_ready: Callable[[], bool] = lambda: False
@@ -125,7 +128,7 @@ class Enforcer:
         cancelled = self._gate.install(Snapshot(states, clock.mono_ns() + DEADLINE_NS))
         if journal is not self._journal:
             self._remember(journal)
-        self._tell(found, cancelled)
+        self._notice(found, cancelled)
 
     def _meanwhile(self, agent: str, authority: Authority, chosen: Enforcement) -> AgentState:
         """What an agent does until the journal that adopts `chosen` is durable."""
@@ -151,12 +154,9 @@ class Enforcer:
             if self._proposed is journal:
                 self._proposed = None
             self.refresh()
+            self.tell()
 
         self._storage.keep(journal=((JOURNAL, journal.encode()),), then=remembered)
-
-    def renew(self) -> None:
-        """Once a second: the time may have ended a trial or a pin, and the gate must see that the node lives."""
-        self.refresh()
 
     def report_counts(self) -> None:
         """Hand the counts in for the node's status, if any changed."""
@@ -168,35 +168,48 @@ class Enforcer:
     def _counts_of(self, agent: str) -> Counts:
         return sum((counts for key, counts in self._gate.counts().items() if key[0] == agent), Counts())
 
-    def _tell(self, found: dict[str, Enforcement], cancelled: int) -> None:
-        changed = False
+    def _notice(self, found: dict[str, Enforcement], cancelled: int) -> None:
+        """Remember what to tell. For a new kill the gate is asked now: this is the moment from which it denies."""
         for agent, now in found.items():
             before = self._seen.get(agent)
-            if before is None or _gist(before) != _gist(now):
-                changed = True
-                self._seen[agent] = now
-                self._tell_of(agent, before, now, cancelled)
-        for agent in self._seen.keys() - self._fleet.agents_of(self._node):
-            del self._seen[agent]
-            changed = True
-        if changed:
-            self._report(urgent=True)
+            if before is not None and _gist(before) == _gist(now):
+                continue
+            self._seen[agent] = now
+            enforced: list[_Enforced] = []
+            for kill in now.kills:
+                if before is None or kill not in before.kills:
+                    decision = self._gate.decide(CONTAINMENT_CHECK, agent)
+                    enforced.append(_Enforced(kill, decision, time.monotonic_ns(), cancelled))
+            self._untold.append(_Untold(before, now, tuple(enforced)))
+        if len(self._seen) > len(found):
+            for agent in self._seen.keys() - self._fleet.agents_of(self._node):
+                del self._seen[agent]
+                self._left = True
 
-    def _tell_of(self, agent: str, before: Enforcement | None, now: Enforcement, cancelled: int) -> None:
-        for kill in now.kills:
-            if before is None or kill not in before.kills:
-                decision = self._gate.decide(CONTAINMENT_CHECK, agent)
-                self._log.info(
-                    "kill enforced",
-                    agent=agent,
-                    kill=short(Kind.KILL, kill),
-                    kill_id=kill.hex(),
-                    effect=decision.effect.value,
-                    mono_ns=time.monotonic_ns(),
-                    calls_cancelled=cancelled,
-                    text=decision.text,
-                    signer=decision.signer,
-                )
+    def tell(self) -> None:
+        """Log, enter and report what was noticed since the last time."""
+        if not self._untold and not self._left:
+            return
+        untold, self._untold, self._left = self._untold, [], False
+        for each in untold:
+            self._tell_of(each)
+        self._report(urgent=True)
+
+    def _tell_of(self, untold: "_Untold") -> None:
+        now = untold.now
+        agent = now.state.agent
+        for kill in untold.enforced:
+            self._log.info(
+                "kill enforced",
+                agent=agent,
+                kill=short(Kind.KILL, kill.id),
+                kill_id=kill.id.hex(),
+                effect=kill.decision.effect.value,
+                mono_ns=kill.mono_ns,
+                calls_cancelled=kill.cancelled,
+                text=kill.decision.text,
+                signer=kill.decision.signer,
+            )
         version = now.version
         self._log.info(
             "enforcing",
@@ -209,13 +222,33 @@ class Enforcer:
             why="" if now.state.deny is None else str(now.state.deny),
             nack=now.nack,
         )
-        self.enter(audit.notes(before, now))
+        self.enter(audit.notes(untold.before, now))
 
     def _report(self, *, urgent: bool) -> None:
         agents = sorted(self._seen)[:MAX_AGENTS]
         self.report(
             Reported(tuple(report(self._seen[agent], self._counts_of(agent)) for agent in agents), urgent)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Enforced:
+    """A kill that came into force: what the gate answered then, when that was (CLOCK_MONOTONIC), and how many calls in
+    flight it cancelled."""
+
+    id: RecordId
+    decision: Decision
+    mono_ns: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Untold:
+    """A change of what an agent may do that nobody was told of yet."""
+
+    before: Enforcement | None
+    now: Enforcement
+    enforced: tuple[_Enforced, ...]
 
 
 def _gist(chosen: Enforcement) -> tuple[object, ...]:

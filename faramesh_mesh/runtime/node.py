@@ -245,7 +245,7 @@ class _Parts:
             signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log
         )
         self.steward = Steward(self._node, restored, storage, enforcer, credentials, log)
-        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed)
+        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed, enforcer.tell)
         storage.persisted = lambda batch: self._driver.post(Persisted(batch))
         enforcer.report, enforcer.enter = self._driver.post, self.steward.enter
         enforcer.is_ready = self.steward.is_ready
@@ -269,6 +269,7 @@ class _Parts:
             log=log,
         )
         enforcer.refresh()
+        self._enforcer = enforcer
 
     async def start(self, nursery: trio.Nursery) -> RunningNode:
         """Start every task. The node serves when this returns."""
@@ -290,6 +291,7 @@ class _Parts:
             incarnation=restored.incarnation,
         )
         await nursery.start(self._driver.run)
+        self._enforcer.tell()
         nursery.start_soon(self.steward.run)
         lanes = {
             Lane.GOSSIP: self._driver.serve,

@@ -77,6 +77,7 @@ class Steward:
             await trio.sleep(TURN_SECONDS)
             turn += 1
             self.changed()
+            self._enforcer.tell()
             self._keep_incarnation()
             if turn % COUNTS_EVERY == 0:
                 self._enforcer.report_counts()
