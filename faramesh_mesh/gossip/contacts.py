@@ -15,6 +15,8 @@ KEPT_FOR = 24 * 3_600 * SECOND
 MAX_SEEDS = 64
 PER_REGION = 4
 """Addresses kept of every region, whatever the share of the others: the way back after a split."""
+PATIENCE = SECOND + SECOND // 2
+"""For a dial, before the same address is dialled again beside it: a TLS handshake over a WAN with one lost packet."""
 _SOONEST = SECOND // 2
 _LATEST = 60 * SECOND
 
@@ -28,21 +30,27 @@ class Contact:
     seed: bool
     down_since: int | None = None
     next_try: int = 0
-    dialling: bool = False
+    dialled_at: int | None = None
+    """When a dial that has not ended began."""
 
     def failed(self, mono: int, rng: Rng) -> None:
         """It did not answer. The pause grows with the outage, a sixtieth of it: what was cut for a minute is found
         again within a second, and what has been gone for an hour costs a dial a minute."""
-        self.dialling = False
+        self.dialled_at = None
         if self.down_since is None:
             self.down_since = mono
         pause = min(max((mono - self.down_since) // 60, _SOONEST), _LATEST)
         self.next_try = mono + rng.uniform(pause * 3 // 4, pause * 5 // 4)
 
+    def dialling(self, mono: int) -> bool:
+        """Whether to wait for a dial under way. One that hangs (a cut that swallows everything) is not waited for: after
+        a heal it hangs on, while a new one gets through."""
+        return self.dialled_at is not None and mono - self.dialled_at < PATIENCE
+
     def answered(self, node: KeyId) -> None:
         """Somebody proved to be there."""
         self.node = node
-        self.dialling = False
+        self.dialled_at = None
         self.down_since = None
         self.next_try = 0
 

@@ -37,7 +37,7 @@ MAX_PEERS = 16
 """Addresses in one message: a third of a passive view, as in HyParView's shuffle."""
 MAX_STEP_IDS = 1_600
 """Ids in one STEP: they and the branches beside them fit a frame."""
-MAX_STEP_BRANCHES = 32
+MAX_STEP_BRANCHES = 160
 MAX_VERSIONS = 1_024
 MAX_SLOTS_WANTED = 48
 """Statuses asked for at once: about 20 KiB and 3 ms of verification."""

@@ -30,7 +30,7 @@ from faramesh_mesh.gossip.events import (
 from faramesh_mesh.gossip.flood import URGENT, Flood
 from faramesh_mesh.gossip.holdings import Holdings
 from faramesh_mesh.gossip.intake import Intake
-from faramesh_mesh.gossip.links import Links, Stage
+from faramesh_mesh.gossip.links import Link, Links, Stage
 from faramesh_mesh.gossip.liveness import Health, Liveness
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.offers import Offers
@@ -194,14 +194,18 @@ class Node:
         """What is to be done about an event. Never raises for what came from outside."""
         parts = self._parts
         match event:
-            case Received(link_id, frame):
+            case Received(link_id, received):
                 link = parts.links.all.get(link_id)
-                if link is not None:
-                    self._receiver.receive(link, frame, now.mono)
+                if link is None or self._receiver.is_copy(link, received, now.mono):
+                    return []
+                self._receiver.receive(link, received, now.mono)
             case Writable(link_id):
-                sent = self._next_frame(link_id)
-                if sent is not None:
-                    return [Send(link_id, sent)]
+                link = parts.links.all.get(link_id)
+                frame = None if link is None else self._next_frame(link)
+                if frame is not None:
+                    return [Send(link_id, frame)]
+                if link is None or not link.leaving:
+                    return []
             case Tick():
                 self._tick(now)
             case Connected():
@@ -227,19 +231,15 @@ class Node:
                 (parts.own.due_soon if urgent else parts.own.due)(now.mono, parts.cadence())
         return self._settle(now)
 
-    def _next_frame(self, link_id: LinkId) -> bytes | None:
-        parts = self._parts
-        link = parts.links.all.get(link_id)
-        if link is None:
-            return None
-        frame = next_frame(link, parts)
+    def _next_frame(self, link: Link) -> bytes | None:
+        frame = next_frame(link, self._parts)
         if frame is None:
             link.writing = False
             if link.leaving:
-                parts.links.close(link, "left")
+                self._parts.links.close(link, "left")
         else:
-            parts.links.counters.frames_out += 1
-            parts.links.counters.bytes_out += len(frame)
+            self.counters.frames_out += 1
+            self.counters.bytes_out += len(frame)
         return frame
 
     def _settle(self, now: Now) -> list[Effect]:

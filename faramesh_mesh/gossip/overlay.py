@@ -33,7 +33,12 @@ ROTATE_EVERY = 60 * SECOND
 RECONNECT_EVERY = 30 * SECOND
 """How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
 lost each other whole find each other again (Serf's reconnect)."""
-MAX_DIALS = 8
+MAX_DIALS = 4
+"""Dials under way at once. Everybody who dials all that it misses at a common start ends with half as many links again,
+and every one of them costs a kill a frame."""
+_SLACK = 2
+"""Links beyond its own want that a node accepts from peers that are not urgent: without any, the last nodes to join
+find nobody who has room."""
 _SAMPLE = MAX_PEERS // 2
 
 
@@ -108,11 +113,11 @@ class Overlay:
             contact = self._contacts.get(address) if address else None
             if contact is None:
                 continue
-            contact.dialling = False
+            contact.dialled_at = None
             if lost or not link.is_known:
                 contact.failed(mono, self._rng)
             else:
-                contact.next_try = mono + RECONNECT_EVERY
+                contact.next_try = mono + (RECONNECT_EVERY if self._links.full else SECOND)
         if link.stage is Stage.FULL and lost:
             region = self._region(link)
             if not any(self._region(other) == region for other in self._links.full.values()):
@@ -121,10 +126,13 @@ class Overlay:
     def on_neighbour(self, link: Link, message: Neighbour) -> None:
         """A peer asks to stay."""
         accepted = True
-        if len(self._links.full) > self._config.cap:
+        links = len(self._links.full)
+        if links > self._config.cap:
             accepted = message.urgent
             if accepted:
                 self._drop_one(link)
+        elif links > self._config.near + self._config.far + _SLACK:
+            accepted = message.urgent
         self._links.talk(link, Neighbours(accepted, self._sample(link)))
 
     def on_neighbours(self, link: Link, message: Neighbours) -> None:
@@ -140,9 +148,12 @@ class Overlay:
             self._links.talk(link, Shuffle(True, self._sample(link)))
 
     def leave(self, link: Link) -> None:
-        """End a link politely: LEAVE is sent, then the link closed."""
+        """End a link politely: other addresses and LEAVE are sent, then the link is closed."""
+        if link.leaving:
+            return
         link.leaving = True
         self._links.full.pop(link.id, None)
+        self._links.note(link, Neighbours(False, self._sample(link)))
         self._links.note(link, Leave())
 
     # Upkeep
@@ -172,7 +183,7 @@ class Overlay:
         if not chosen:
             chosen = self._extra(regions, choices, mono)
         for contact in chosen:
-            self._dial(contact)
+            self._dial(contact, mono)
 
     def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
         """One contact in each lost region, then regions without a link, then any."""
@@ -190,7 +201,7 @@ class Overlay:
         linked = {None, *(self._region(link) for link in self._links.full.values())}
         for region, contacts in self._by_region(self._choices(mono)).items():
             for contact in self._rng.sample(contacts, 0 if region in linked else 2):
-                self._dial(contact)
+                self._dial(contact, mono)
 
     # Choosing
 
@@ -218,7 +229,7 @@ class Overlay:
         return [
             contact
             for contact in self._contacts.all()
-            if not contact.dialling
+            if not contact.dialling(mono)
             and contact.next_try <= mono
             and contact.address not in dialled
             and (contact.node is None or contact.node not in linked)
@@ -249,10 +260,10 @@ class Overlay:
             return self._rng.sample(lost, 1)
         return []
 
-    def _dial(self, contact: Contact) -> None:
-        if contact.dialling or sum(each.dialling for each in self._contacts.all()) >= MAX_DIALS:
+    def _dial(self, contact: Contact, mono: int) -> None:
+        if sum(each.dialling(mono) for each in self._contacts.all()) >= MAX_DIALS:
             return
-        contact.dialling = True
+        contact.dialled_at = mono
         self._links.effects.append(Dial(contact.address))
 
     def _move_on(self, arrived: Link) -> None:

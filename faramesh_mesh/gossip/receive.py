@@ -53,20 +53,26 @@ class Receiver:
         self._peering = peering
         self._recent: dict[bytes, RecordId] = {}
 
+    def is_copy(self, link: Link, frame: bytes, mono: int) -> bool:
+        """Whether a frame is the copy of a record that another link just brought: then that is all there is to do."""
+        counters = self._parts.links.counters
+        counters.frames_in += 1
+        counters.bytes_in += len(frame)
+        copy = self._recent.get(frame)
+        if copy is None or not link.is_known or not link.bytes_left.spend(len(frame), mono):
+            return False
+        link.heard = mono
+        self._parts.flood.heard(link, copy)
+        return True
+
     def receive(self, link: Link, frame: bytes, mono: int) -> None:
         """One frame from a peer, who may be anybody."""
         links = self._parts.links
         link.heard = mono
-        links.counters.frames_in += 1
-        links.counters.bytes_in += len(frame)
         if not link.bytes_left.spend(len(frame), mono):
             links.refuse(link, Rejected(Reason.OVER_BUDGET, "more bytes than a peer may send unasked"), mono)
             links.shun(link, mono)
             links.close(link, Reason.OVER_BUDGET.value)
-            return
-        copy = self._recent.get(frame)
-        if copy is not None and link.is_known:
-            self._parts.flood.heard(link, copy)
             return
         message = read(frame)
         if isinstance(message, Rejected):
@@ -165,7 +171,8 @@ class Receiver:
                 if link.stage is Stage.FULL and link.dialled is not None:
                     parts.statuses.compare(link, held.statuses, mono)
             case Step():
-                parts.reconcile.on_step(link, message, mono)
+                if parts.reconcile.on_step(link, message, mono):
+                    parts.ping(link, mono)
             case Pull():
                 parts.reconcile.on_pull(link, message)
             case Page():

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.events import LinkId
 from faramesh_mesh.gossip.links import Link, Links
-from faramesh_mesh.gossip.messages import MAX_STEP_BRANCHES, MAX_STEP_IDS, Page, Pull, Step
+from faramesh_mesh.gossip.messages import Page, Pull, Step
 from faramesh_mesh.gossip.wire import ROOM, page
-from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.ids import ID_SIZE, RecordId
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.state.trie import DEPTH, Branch, Prefix, prefix_of
 
@@ -27,6 +27,9 @@ Push = Callable[[Link, Iterable[RecordId], int], None]
 
 FEW = 32
 """Ids below both ends' branch at which they are named instead of going deeper: a KiB, against another round trip."""
+_STEP_ROOM = 54_000
+_BRANCH_COST, _LEAF_COST = 340, 16
+"""Bytes of one STEP, and what a branch and the frame of a leaf take of them; an id takes its size."""
 _PAGES = 4
 """Frames that one PULL asks for: 256 KiB in flight fill a 100 ms path at 2.5 MB/s, more than is verified in a second."""
 _SCANNED = 4_096
@@ -47,6 +50,8 @@ class _Session:
     until: int = 0
     """The exchange under way is given up at this time; 0 when there is none."""
     lacking: dict[RecordId, None] = field(default_factory=dict)
+    cut_short: bool = False
+    """Not all that differs fitted the steps of the exchange under way: another follows at once."""
     turn: int | None = None
     """Where the next PULL starts, once what came is verified."""
     fruitless: int = 0
@@ -99,39 +104,51 @@ class Reconcile:
 
     # Steps
 
-    def on_step(self, link: Link, step: Step, mono: int) -> None:
-        """The peer's next step."""
+    def on_step(self, link: Link, step: Step, mono: int) -> bool:
+        """The peer's next step. Whether the exchange has ended and another is due."""
         session = self._sessions.setdefault(link.id, _Session())
         if step.is_empty:
             session.until = 0
-            return
-        answer = self._descend(link, step, mono)
+            return self._is_cut_short(session)
+        answer = self._descend(link, session, step, mono)
         self._push(link, step.wants, mono)
         for record_id in answer.wants:
             session.lacking[record_id] = None
             self._asked[record_id] = mono
         session.until = 0 if answer.is_empty else mono + _PATIENCE
         self._links.note(link, answer)
+        return answer.is_empty and self._is_cut_short(session)
 
-    def _descend(self, link: Link, step: Step, mono: int) -> Step:
+    def _is_cut_short(self, session: _Session) -> bool:
+        cut_short, session.cut_short = session.cut_short, False
+        return cut_short
+
+    def _descend(self, link: Link, session: _Session, step: Step, mono: int) -> Step:
         """The step one level deeper. What only this side has below a branch goes to the peer at once."""
         trie = self._records.trie
         branches: list[tuple[Prefix, tuple[Branch, ...]]] = []
         leaves: list[tuple[Prefix, tuple[RecordId, ...]]] = []
-        room = MAX_STEP_IDS
+        room = _STEP_ROOM
         for below, here, there in self._differing(step):
+            is_leaf = len(below) == DEPTH or here.count + there.count <= FEW
+            cost = _LEAF_COST + ID_SIZE * here.count if is_leaf else _BRANCH_COST
             if there.count == 0:
                 self._push(link, trie.ids(below), mono)
-            elif len(below) == DEPTH or here.count + there.count <= FEW:
-                if here.count <= room:
-                    room -= here.count
-                    leaves.append((below, trie.ids(below)))
-            elif len(branches) < MAX_STEP_BRANCHES:
+            elif cost > room:
+                session.cut_short = True
+            elif is_leaf:
+                room -= cost
+                leaves.append((below, trie.ids(below)))
+            else:
+                room -= cost
                 branches.append((below, trie.children(below)))
         wants: list[RecordId] = []
         for prefix, ids in step.leaves:
             self._meet_leaf(link, prefix, ids, wants, mono)
-        return Step(tuple(branches), tuple(leaves), tuple(wants[:room]))
+        if len(wants) > room // ID_SIZE:
+            session.cut_short = True
+            del wants[room // ID_SIZE :]
+        return Step(tuple(branches), tuple(leaves), tuple(wants))
 
     def _differing(self, step: Step) -> Iterator[tuple[Prefix, Branch, Branch]]:
         """The branches, one level below those of a step, in which the two ends differ: here and there."""

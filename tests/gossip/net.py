@@ -124,7 +124,9 @@ class Net:
         self._rng = SplitMix64(seed)
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = count()
+        self._reset = False
         self._cut: Callable[[Host, Host], bool] = lambda _a, _b: False
+        self._held: list[Callable[[], None]] = []
 
     @property
     def now(self) -> Now:
@@ -177,10 +179,14 @@ class Net:
         while self._heap and self._heap[0][0] <= end:
             if until is not None and until():
                 return (self.mono - start) / SECOND
-            self.mono, _, act = heappop(self._heap)
-            act()
+            self.step()
         self.mono = end if until is None or not until() else self.mono
         return (self.mono - start) / SECOND
+
+    def step(self) -> None:
+        """Let the next thing happen."""
+        self.mono, _, act = heappop(self._heap)
+        act()
 
     def give(self, host: Host, event: Event) -> None:
         """Hand a node one event and carry out what it wants."""
@@ -193,13 +199,24 @@ class Net:
         """A client offers records."""
         self.give(host, Offered(ticket, tuple(record.envelope for record in records), (), bodies))
 
-    def cut(self, separated: Callable[[Host, Host], bool]) -> None:
-        """From now on nothing passes between such hosts; connections stay open and silent, dials fail late."""
+    def cut(self, separated: Callable[[Host, Host], bool], *, reset: bool = False) -> None:
+        """From now on nothing passes between such hosts, as if packets were dropped: connections stay open and silent,
+        dials hang. With `reset` open connections end and dials fail at once."""
         self._cut = separated
+        self._reset = reset
+        if not reset:
+            return
+        for host in self.hosts.values():
+            for end in list(host.ends.values()):
+                if end.other is not None and separated(host, end.other.host):
+                    self._disconnect(end, "reset")
 
     def heal(self) -> None:
-        """All passes again. What was sent meanwhile is lost: such a connection is broken."""
+        """All passes again; what TCP had kept repeating comes now, on connections that neither end has given up."""
         self._cut = lambda _a, _b: False
+        held, self._held = self._held, []
+        for act in held:
+            self.at(self.delay, act)
 
     def stop(self, host: Host) -> None:
         """The process is killed: its connections are reset."""
@@ -266,7 +283,7 @@ class Net:
             self.give(host, Writable(link))
 
         if self._cut(host, other.host):
-            # The frame is lost for good: TCP would repeat it for minutes, so the test breaks the connection at the heal.
+            self._held.append(lambda: self._deliver(other, frame[PREFIX_SIZE:]))
             self.at(takes, written)
             return
         if other.host.frozen:
@@ -283,7 +300,7 @@ class Net:
         if target is None:
             self.give(host, DialFailed(address))
         elif self._cut(host, target):
-            self.at(SECOND, lambda: self.give(host, DialFailed(address)))
+            self.at(self.delay if self._reset else 5 * SECOND, lambda: self.give(host, DialFailed(address)))
         else:
             self.connect(host, target, address)
 
@@ -295,11 +312,16 @@ class Net:
         end.host.ends.pop(end.link, None)
         self.at(0, lambda: self.give(end.host, Disconnected(end.link, why)))
         if other is not None and other.open:
-            if self._cut(end.host, other.host):
-                return  # the other side learns nothing of it
-            other.open = False
-            other.host.ends.pop(other.link, None)
-            self.at(self.delay, lambda: self.give(other.host, Disconnected(other.link, "closed by the peer")))
+            if self._cut(end.host, other.host) and not self._reset:
+                self._held.append(lambda: self._end(other))  # the other side learns of it after the heal
+            else:
+                self.at(self.delay, lambda: self._end(other))
+
+    def _end(self, end: End) -> None:
+        if end.open:
+            end.open = False
+            end.host.ends.pop(end.link, None)
+            self.give(end.host, Disconnected(end.link, "closed by the peer"))
 
 
 def equal(hosts: list[Host]) -> bool:

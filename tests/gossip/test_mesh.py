@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import workshop
-from gossip.net import Host, Net
+from gossip.net import Host, Net, equal
 
 
 def build(
@@ -44,3 +44,79 @@ def test_a_kill_floods_to_all(size: int) -> None:
     net.offer(hosts[-1], kill)
     took = net.run(2, lambda: all(kill.id in host.node.records for host in hosts))
     assert took < 0.02
+
+
+def regions_cut(a: Host, b: Host) -> bool:
+    return (a.region == "eu") != (b.region == "eu")
+
+
+@pytest.mark.parametrize("silent_for", [1, 5, 60])
+@pytest.mark.parametrize("size", [6, 12, 30])
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_a_cut_region_missed_is_there_two_seconds_after_the_heal(
+    size: int, silent_for: int, reset: bool
+) -> None:
+    net, shop, hosts = build(size, ("eu", "us", "ap"))
+    net.run(15)
+    net.cut(regions_cut, reset=reset)
+    net.run(silent_for / 2)
+    outside = next(host for host in hosts if host.region == "us")
+    records = [shop.kill(f"instance=n{at:02}") for at in range(10)]
+    net.offer(outside, *records)
+    net.run(silent_for / 2)
+    inside = [host for host in hosts if host.region == "eu"]
+    assert not any(records[0].id in host.node.records for host in inside)
+    net.heal()
+    took = net.run(30, lambda: equal(hosts))
+    assert took <= 2, took
+
+
+def test_a_late_joiner_is_not_ready_before_it_holds_every_kill() -> None:
+    net, shop, hosts = build(12, ("eu", "us", "ap"))
+    net.run(10)
+    kills = [shop.kill(f"instance=x{at}") for at in range(300)]
+    for at in range(0, 300, 50):
+        net.offer(hosts[at % 12], *kills[at : at + 50])
+    net.run(2)
+    enrolment = shop.enrol("late", "us")
+    net.offer(hosts[0], enrolment)
+    net.run(1)
+    late = net.add("late", (enrolment,), ("n00:7420",), "us")
+    assert not late.node.ready
+    net.run(10, lambda: late.node.ready)
+    assert late.node.ready
+    assert all(kill.id in late.node.records for kill in kills)
+
+
+def test_a_node_that_was_killed_is_found_dead_and_alive_again_after_its_restart() -> None:
+    net, _, hosts = build(12, ("eu", "us", "ap"))
+    net.run(15)
+    victim = hosts[5]
+    net.stop(victim)
+    net.run(60)
+    others = [host for host in hosts if host is not victim]
+    assert {host.node.health(victim.signer.id).value for host in others} == {"dead"}
+    again = net.add(victim.name, tuple(victim.node.records.in_order()), ("n00:7420",), victim.region)
+    net.run(20)
+    assert again.node.ready
+    assert {host.node.health(victim.signer.id).value for host in others} == {"alive"}
+    assert again.node.incarnation > 1  # it had forgotten which life it is in, and learned it from its peers
+
+
+def test_statuses_reach_everybody() -> None:
+    net, _, hosts = build(12, ("eu", "us", "ap"))
+    net.run(20)
+    for host in hosts:
+        assert len(host.node.statuses.all()) == 12
+        assert all(status.payload.ready for status in host.node.statuses.all())
+    assert len({host.node.statuses.digest for host in hosts}) == 1
+
+
+def test_an_idle_mesh_of_32_sends_less_than_2_kb_a_second_a_node() -> None:
+    net, _, hosts = build(32, ("eu", "us", "ap"))
+    net.run(60)
+    before, frames = net.sent, sum(host.node.counters.frames_out for host in hosts)
+    net.run(60)
+    frames = sum(host.node.counters.frames_out for host in hosts) - frames
+    tls = 22 * frames  # a TLS 1.3 record's header, tag and type
+    assert (net.sent - before + tls) / 60 / 32 < 2_000
