@@ -72,7 +72,7 @@ class TestProofs:
 
         assert refusal(await desk.meet(play)) is Refusal.BAD_PROOF
 
-    @pytest.mark.parametrize("what", ["token", "node", "agent", "link"])
+    @pytest.mark.parametrize("what", ["token", "node", "agent", "link", "somebody else's node"])
     async def test_nothing_in_a_join_can_be_exchanged(self, what: str) -> None:
         desk = Desk()
 
@@ -87,8 +87,12 @@ class TestProofs:
             thief = workshop.signer("thief")
             signed = thief if what == "token" else workshop.signer("token")
             good = Join(grant, "m1", me.public, link("m1").public, (), (), signed.sign(proof), me.sign(proof))
+            other = session.join_proof(grant, "m1", thief.public, link("m1").public, (), ())
             bad = {
                 "token": good,
+                "somebody else's node": replace(
+                    good, node=thief.public, token_proof=signed.sign(other), node_proof=me.sign(other)
+                ),
                 "node": replace(good, node=thief.public),
                 "agent": replace(good, agent="m2"),
                 "link": replace(good, link=thief.public),
