@@ -44,6 +44,10 @@ def compile_tools(pattern: str) -> Covers:
     if plain is not None:
         _check(pattern)
         return _exactly(plain)
+    prefix = literal(pattern[:-1])
+    if prefix is not None and pattern[-1] == "*":
+        _check(pattern)
+        return _directly_under(prefix)
     expression = re.compile(_translate(pattern, any_one="[^/]", barred="/"), re.DOTALL)
     return _fullmatch(expression)
 
@@ -60,6 +64,16 @@ def _everything(_: str) -> bool:
 def _exactly(name: str) -> Covers:
     def covers(text: str) -> bool:
         return text == name
+
+    return covers
+
+
+def _directly_under(prefix: str) -> Covers:
+    """`prefix*`, the glob that most kills carry: compiling an expression would be a third of what a kill costs a node."""
+    size = len(prefix)
+
+    def covers(text: str) -> bool:
+        return text.startswith(prefix) and "/" not in text[size:]
 
     return covers
 
