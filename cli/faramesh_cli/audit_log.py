@@ -1,6 +1,7 @@
 """`audit tail` and `audit verify`: the hash-chained log of what this host applied, refused and enforced."""
 
 import trio
+import typer
 
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
@@ -32,6 +33,7 @@ def tail_log(shell: Shell, count: int, follow: bool) -> Answer:
                 answer = _entries(page.entries)
         except KeyboardInterrupt:
             shell.terminal.progress("stopped following; the node goes on")
+            raise typer.Exit(ExitCode.DONE) from None
         return answer
 
     return ask_here(shell, ask)

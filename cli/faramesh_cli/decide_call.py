@@ -36,6 +36,9 @@ def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:
 
 def _line(decided: Decided) -> str:
     """The decision in one line, as the node's own log has it."""
+    if decided.rule:
+        said = f' "{decided.text}"' if decided.text else ""
+        return f"{decided.effect.upper()} by the rule: {decided.rule}{said}"
     why = next((why for why in Why if why.value == decided.reason), None)
     if why is None or decided.effect not in {effect.value for effect in Effect}:
         return f"{decided.effect.upper()} {decided.reason}"
@@ -43,7 +46,6 @@ def _line(decided: Decided) -> str:
         Decision(
             Effect(decided.effect),
             why,
-            rule=decided.rule,
             policy=decided.policy,
             record=decided.record,
             text=decided.text,

@@ -154,6 +154,8 @@ def _preview_lines(preview: KillPreview) -> list[str]:
         f"{len(preview.agents)} of {counted(preview.fleet, 'agent')}: {some(preview.agents)}",
         f"by region: {regions}",
     ]
+    if preview.is_most:
+        lines.append("! more than half of the fleet: it asks for a second person, or --alone")
     if preview.by_absence:
         lines.append(
             f"! {counted(len(preview.by_absence), 'agent')} selected only for lack of a label: "
@@ -191,7 +193,7 @@ class Seen:
         self.look(share)
         pending = tuple(agent for agent in self._agents if agent not in self._after)
         total, denying = len(self._agents), len(self._after)
-        took = f" after {max(self._after.values()):.2f} s" if self._after else ""
+        took = f", attested after {max(self._after.values()):.2f} s" if self._after else ""
         lines = [f"{self._record.short} {delivery}, denying {denying} of {total}{took}"]
         if pending:
             quiet = self._silent(pending)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import trio
+import typer
 
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
@@ -65,13 +66,6 @@ class Row:
     def cells(self, *, wide: bool) -> list[str]:
         """The row as people read it. A kill that is in force but not acknowledged carries a question mark."""
         kill = " ".join(one + ("?" if one in self.unacknowledged else "") for one in self.kills)
-        seen = (
-            "never"
-            if self.seen_ms is None
-            else "now"
-            if self.seen_ms < 1_000
-            else f"{spell_ms(self.seen_ms)} ago"
-        )
         cells = [
             self.instance,
             self.region,
@@ -81,7 +75,7 @@ class Row:
             str(self.epoch or "-"),
             str(self.stage or "-"),
             kill or "-",
-            seen,
+            _ago(self.seen_ms),
         ]
         if not wide:
             return cells
@@ -129,6 +123,13 @@ class Row:
         }
 
 
+def _ago(ms: int | None) -> str:
+    """When a node was heard of, in whole seconds: less is jitter."""
+    if ms is None:
+        return "never"
+    return "now" if ms < 1_000 else f"{ms // 1_000}s ago" if ms < 100_000 else f"{spell_ms(ms)} ago"
+
+
 def list_fleet(shell: Shell, selector: str | None, *, wide: bool, watch: bool) -> Answer:
     """List the fleet, or the part of it that the selector selects."""
     wanted = EVERY if selector is None else read_selector(selector)
@@ -150,6 +151,7 @@ async def _list(shell: Shell, wanted: Selector, wide: bool, watch: bool) -> Answ
                 answer = _answer(session.known, session.name, wanted, wide=wide)
         except KeyboardInterrupt:
             shell.terminal.progress("stopped watching; nothing else was stopped")
+            raise typer.Exit(answer.exit_code) from None
         return answer
 
 
@@ -215,13 +217,14 @@ def _answer(known: Knowledge, mesh: str, wanted: Selector, *, wide: bool) -> Ans
     rows, reach = rows_of(known, wanted), known.reach()
     header = (*HEADER, *WIDE) if wide else HEADER
     lines = columns(header, [row.cells(wide=wide) for row in rows])
+    nobody = "no agent is enrolled" if wanted is EVERY else f"no agent matches {wanted.text}"
     return Answer(
         "fleet-list",
         {"mesh": mesh, "instances": [row.json() for row in rows]},
-        [*lines, spoken_for(mesh, reach)] if lines else [f"{mesh}: no agent", spoken_for(mesh, reach)],
+        [*(lines or [nobody]), spoken_for(mesh, reach)],
         reach,
         rows="instances",
-        todo="" if rows else "faramesh-mesh enrol token --uses 1 --ttl 1h",
+        todo="" if reach.roster else "faramesh-mesh enrol token --uses 1 --ttl 1h",
         exit_code=ExitCode.PARTIAL if reach.is_partial else ExitCode.DONE,
     )
 

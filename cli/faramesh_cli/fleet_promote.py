@@ -5,7 +5,7 @@ import trio
 from faramesh_cli.command import Shell
 from faramesh_cli.drafts import vote_draft
 from faramesh_cli.exits import ExitCode
-from faramesh_cli.fleet_status import next_step, progress_json, progress_of
+from faramesh_cli.fleet_status import next_step, progress_json, progress_of, reason_of
 from faramesh_cli.naming import find_rollout
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal
@@ -96,7 +96,7 @@ def _refuse_stopped(view: RolloutView) -> None:
         RolloutStatus.HELD: ExitCode.HELD,
     }.get(view.status)
     if wrong is not None:
-        why = f" ({view.why})" if view.why else ""
+        why = f" ({reason})" if (reason := reason_of(view)) else ""
         raise Refusal(
             f"{view.record.short} is {view.status.value}{why}",
             unchanged="nothing was signed",

@@ -4,7 +4,6 @@ The policy is compiled here first, so a policy that no agent could run never lea
 Policy, Rollout and the signer's own Vote for stage 1; where the root asks for more keys, `fleet cosign` brings them.
 """
 
-import os
 from dataclasses import dataclass
 
 import trio
@@ -26,7 +25,7 @@ from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.rollout import SALT_SIZE, OnAbort
+from faramesh_mesh.records.rollout import OnAbort
 
 PIN_MS = 24 * 3_600_000
 """How long a push to one instance holds it off its line: long enough to look, too short to forget."""
@@ -62,9 +61,7 @@ def push_policy(shell: Shell, request: PushRequest) -> Answer:
     async def push() -> Answer:
         async with open_session(shell, None if request.dry_run else Role.ROLLOUT, request.key) as session:
             agents = select(session.known, selector)
-            made = plan(
-                session.known, selector, agents, request.line, stages, on_abort, os.urandom(SALT_SIZE)
-            )
+            made = plan(session.known, selector, agents, request.line, stages, on_abort, body)
             refuse_unbound(request.policy, body, agent_names(made.agents))
             replaced = tuple(find_rollout(session.known, one).record.id for one in request.supersedes)
             refuse_conflict(session.known, made, replaced)

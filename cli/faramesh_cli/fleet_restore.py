@@ -1,6 +1,5 @@
 """`fleet restore`: lift kills with a corrected policy, stage by stage. It lifts the kills it names and no other."""
 
-import os
 from dataclasses import dataclass
 
 import trio
@@ -22,7 +21,7 @@ from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.rollout import SALT_SIZE, OnAbort
+from faramesh_mesh.records.rollout import OnAbort
 from faramesh_mesh.records.selector import INSTANCE, Selector, parse
 
 
@@ -55,7 +54,7 @@ def restore_agents(shell: Shell, request: RestoreRequest) -> Answer:
     async def restore() -> Answer:
         async with open_session(shell, None if request.dry_run else Role.RESTORE, request.key) as session:
             kills = tuple(dict.fromkeys(find_kill(session.known, text) for text in request.kills))
-            made, policy = _planned(session.known, kills, request, stages)
+            made, policy = _planned(session.known, kills, request, stages, body or b"")
             if body is not None and request.policy is not None:
                 refuse_unbound(request.policy, body, agent_names(made.agents))
             refuse_conflict(session.known, made, ())
@@ -77,7 +76,11 @@ def restore_agents(shell: Shell, request: RestoreRequest) -> Answer:
 
 
 def _planned(
-    known: Knowledge, kills: tuple[Record, ...], request: RestoreRequest, stages: tuple[Portion, ...] | None
+    known: Knowledge,
+    kills: tuple[Record, ...],
+    request: RestoreRequest,
+    stages: tuple[Portion, ...] | None,
+    body: bytes,
 ) -> tuple[Plan, RecordId | None]:
     """The plan, and the policy it brings back with `--same-policy`."""
     agents = _killed(known, kills)
@@ -87,7 +90,7 @@ def _planned(
             unchanged="nothing was signed",
             exit_code=ExitCode.REFUSED,
         )
-    made = plan(known, _selector(kills, agents), agents, None, stages, OnAbort.DENY, os.urandom(SALT_SIZE))
+    made = plan(known, _selector(kills, agents), agents, None, stages, OnAbort.DENY, body)
     if not request.same_policy:
         return made, None
     if made.base is None:

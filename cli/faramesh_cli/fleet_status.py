@@ -45,15 +45,15 @@ class Progress:
         """One line for people."""
         view = self.view
         parts = [f"{view.status.value} {view.stage}/{view.stages}"]
-        if view.why:
-            parts.append(view.why)
+        if why := reason_of(view):
+            parts.append(why)
         if view.cohort:
             parts.append(
                 f"new on {len(self.running)} of {len(view.cohort)}: {some(self.running) or 'none yet'}"
             )
         rest = len(view.roster) - len(view.cohort)
         if rest:
-            parts.append(f"old on the other {rest}")
+            parts.append(f"not yet on the other {rest}")
         return "; ".join(parts)
 
     def exit_code(self, *, waited: bool = False) -> ExitCode:
@@ -67,6 +67,12 @@ class Progress:
         if waited and self.pending:
             return ExitCode.TIMEOUT
         return ExitCode.PARTIAL if self.silent else ExitCode.DONE
+
+
+def reason_of(view: RolloutView) -> str:
+    """Why a rollout does not go on: what the operators who held it said, else what the records say."""
+    said = [hold.payload.reason for hold in view.holds if isinstance(hold.payload, Hold)]
+    return "; ".join(f'"{reason}"' for reason in said) or view.why
 
 
 def progress_of(known: Knowledge, rollout: RecordId) -> Progress:

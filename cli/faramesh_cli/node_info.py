@@ -13,15 +13,16 @@ from faramesh_mesh.runtime.control.client import ControlClient
 def show_node(shell: Shell) -> Answer:
     """Show the node."""
 
-    async def ask(client: ControlClient) -> tuple[NodeInfo, str]:
-        return await client.info(), client.chain.current.name
+    async def ask(client: ControlClient) -> tuple[NodeInfo, str, str]:
+        regions = sorted({enrolment.region for enrolment in client.enrolments})
+        return await client.info(), client.chain.current.name, ", ".join(regions)
 
-    info, mesh = ask_any(shell, ask)
+    info, mesh, region = ask_any(shell, ask)
     agents = ", ".join(info.agents) or "no agent"
     ready = "ready" if info.ready else "NOT READY: it denies until it has synced"
     lines = [
         f"{agents} in mesh {mesh}, fingerprint {fingerprint(info.mesh)}",
-        f"  node {info.node.hex()}, region {info.region or '-'}, at {info.address or 'no address'}",
+        f"  node {info.node.hex()}, region {region or '-'}, at {info.address or 'no address'}",
         f"  {ready}, {counted(info.peers, 'peer')}, statuses of {counted(info.statuses, 'node')}",
         f"  {counted(info.records, 'record')}, set {info.fingerprint.hex()[:16]}, root version {info.root_version}",
         f"  {info.software}, up {spell_ms(info.uptime_ms)}, life {info.incarnation}, process {info.pid}",
@@ -35,7 +36,7 @@ def show_node(shell: Shell) -> Answer:
             "name": mesh,
             "node": info.node.hex(),
             "agents": list(info.agents),
-            "region": info.region,
+            "region": region,
             "address": info.address,
             "ready": info.ready,
             "peers": info.peers,

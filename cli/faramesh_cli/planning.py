@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.knowledge import Knowledge
@@ -12,9 +13,10 @@ from faramesh_cli.refusal import Refusal, misused
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
 from faramesh_mesh.fleet.preview import PushPreview, StagePreview, preview_push, stages_of_shares
+from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
-from faramesh_mesh.records.rollout import OnAbort
+from faramesh_mesh.records.rollout import SALT_SIZE, OnAbort
 from faramesh_mesh.records.selector import Selector
 
 DEFAULT_SHARES = (100, 500, 2_500, 10_000)
@@ -51,14 +53,15 @@ def plan(
     line: str | None,
     portions: tuple[Portion, ...] | None,
     on_abort: OnAbort | None,
-    salt: bytes,
+    body: bytes,
 ) -> Plan:
-    """Make a plan for these agents. Refuses a plan whose canary is everybody, and one that takes most of a region before
-    the last stage."""
+    """Make a plan that brings the policy `body` to these agents. Refuses one whose canary is everybody, and one that takes
+    most of a region before the last stage."""
     its_line = _line(agents, line)
     chosen = tuple(each for each in agents if each.enrolment.line == its_line)
     base = base_of(known, its_line)
     sizes = sizes_of(portions, chosen)
+    salt = salt_of(known, its_line, body)
     preview = preview_push(chosen, selector, sizes, salt)
     if preview.refusals:
         better = better_sizes(preview)
@@ -70,6 +73,14 @@ def plan(
         )
     settled = (OnAbort.DENY if base is None else OnAbort.REVERT) if on_abort is None else on_abort
     return Plan(selector, its_line, chosen, sizes, salt, base, settled, preview)
+
+
+def salt_of(known: Knowledge, line: str, body: bytes) -> bytes:
+    """What orders the cohorts. Made from the policy and the number of rollouts that the line has had: a preview shows the very
+    canary that a push then opens, and a retry after an abort begins with other agents."""
+    attempt = len(known.fleet.rollouts(line)).to_bytes(4, "big")
+    made = sha256(known.records.chain.mesh + line.encode() + b"\0" + attempt + digest_of(body))
+    return made.digest()[:SALT_SIZE]
 
 
 def _line(agents: Sequence[Enrolled], wanted: str | None) -> str:

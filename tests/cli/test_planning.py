@@ -19,7 +19,7 @@ def made(
     known = mesh.known()
     wanted = read_selector(selector)
     given_stages: tuple[Portion, ...] | None = None if stages is None else portions(stages, "--stages")
-    return plan(known, wanted, select(known, wanted), None, given_stages, on_abort, bytes(16))
+    return plan(known, wanted, select(known, wanted), None, given_stages, on_abort, b"policy")
 
 
 def lab(count: int, region: str = "lab") -> Observed:
@@ -100,6 +100,15 @@ def test_an_overlapping_rollout_under_way_is_refused_by_name():
     refuse_conflict(mesh.known(), plan, (rollout.id,))
     mesh.shop.vote(rollout, 2)
     refuse_conflict(mesh.known(), made(mesh), ())
+
+
+def test_a_preview_shows_the_canary_that_the_push_opens_and_a_retry_takes_another():
+    mesh = lab(9)
+    assert made(mesh).preview.cohort == made(mesh).preview.cohort
+    first = made(mesh).preview.cohort
+    rollout = mesh.shop.rollout(mesh.shop.policy(), first, (1, 9))
+    mesh.shop.abort(rollout)
+    assert made(mesh).preview.cohort != first
 
 
 def test_nobody_selected_is_an_error():

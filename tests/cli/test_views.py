@@ -106,7 +106,7 @@ def test_progress_by_attested_statuses(mesh: Observed):
     progress = progress_of(mesh.known(), rollout.id)
     assert progress.running == (canary,)
     assert progress.exit_code(waited=True) is ExitCode.DONE
-    assert progress.line() == f"CANARY 1/2; new on 1 of 1: {canary}; old on the other 2"
+    assert progress.line() == f"CANARY 1/2; new on 1 of 1: {canary}; not yet on the other 2"
 
 
 def test_a_host_that_cannot_run_it_makes_the_rollout_inconclusive(mesh: Observed):
