@@ -99,6 +99,8 @@ class Host:
     refused: list[Refused] = field(default_factory=list)
     log: list[PeerUp | PeerDown] = field(default_factory=list)
     disk: list[Persist] = field(default_factory=list)
+    trace: list[Effect] | None = None
+    """All effects, where a test wants them."""
 
 
 class Net:
@@ -119,6 +121,8 @@ class Net:
         self.verify = verify
         self.bandwidth = bandwidth
         """Bytes a second of each direction of a link; 0 for no limit."""
+        self.tamper: Callable[[Host, bytes], bytes] = lambda _host, frame: frame
+        """What a host really sends in place of a frame."""
         self.hosts: dict[str, Host] = {}
         self.sent = 0
         self._rng = SplitMix64(seed)
@@ -193,6 +197,8 @@ class Net:
         if not host.up or host.frozen:
             return
         for effect in host.node.handle(event, self.now):
+            if host.trace is not None:
+                host.trace.append(effect)
             self._carry_out(host, effect)
 
     def offer(self, host: Host, *records: Record, bodies: tuple[bytes, ...] = (), ticket: int = 1) -> None:
@@ -274,6 +280,7 @@ class Net:
         if end is None or not end.open or end.other is None:
             return
         other = end.other
+        frame = self.tamper(host, frame)
         self.sent += len(frame)
         takes = len(frame) * SECOND // self.bandwidth if self.bandwidth else 0
         end.busy = True
