@@ -19,7 +19,7 @@ from faramesh_mesh.runtime.control.errors import ControlError
 
 POLL = 0.05
 NO_PROXIES: Mapping[str, str] = MappingProxyType({})
-PERMIT_ALL = "agent * { default permit }"
+PERMIT_ALL = "agent bench { default permit }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Live:
             raise TimeoutError(f"{member.name} did not answer within {within} s: {tail(member)}")
         try:
             yield client
+        except ControlError as error:
+            raise ChildProcessError(f"{member.name}: {error}: {tail(member)}") from error
         finally:
             await manager.__aexit__(None, None, None)
 
