@@ -19,7 +19,12 @@ from faramesh_mesh.trust.keys import Verify
 
 INCARNATION = "incarnation"
 CLEAN = "clean"
-"""Rows of the store: the number of this life of the node, and whether the last one ended in order."""
+LOST = "lost"
+"""Rows of the store: the number of this life of the node; whether the last one ended in order; whether records or roots were
+lost and no peer has been met since."""
+
+_AUTHORITY = (None, Shelf.ROOTS, Shelf.RECORDS)
+"""Where damage may have taken a kill: there, or in the file as a whole. All else only holds the host back."""
 
 
 def encode_incarnation(incarnation: int) -> bytes:
@@ -39,7 +44,8 @@ class Restored:
     authored: dict[KeyId, Authored]
     incarnation: int
     addresses: tuple[str, ...]
-    must_sync: bool
+    lost: bool
+    """Records or roots were lost, so a kill may have been: a peer must agree before anything is permitted."""
     clean: bool
     set_aside: tuple[str, ...]
     """What was found damaged or unsigned, for the log."""
@@ -53,6 +59,7 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
     """
     loaded = store.load()
     told = [f"{each.shelf or 'the whole file'}: {each.why}" for each in loaded.damaged]
+    whole = len(told)
     chain = _chain(loaded, store, mesh, verify, told)
     if chain is None:
         if found is None:
@@ -60,11 +67,25 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
         chain = found
         store.commit(Batch(roots=found.envelopes))
     records = _records(loaded, store, chain, verify, told)
+    lost = (
+        found is not None
+        or len(told) > whole
+        or loaded.meta.get(LOST) == b"1"
+        or any(each.shelf in _AUTHORITY for each in loaded.damaged)
+    )
     bodies = _bodies(loaded, store, told)
     fleet = Fleet(records, bodies)
     incarnation = int.from_bytes(loaded.meta.get(INCARNATION, b"")[:4], "big") + 1
     clean = loaded.meta.get(CLEAN, b"") == b"1"
-    store.commit(Batch(meta=((INCARNATION, encode_incarnation(incarnation)), (CLEAN, b"0"))))
+    store.commit(
+        Batch(
+            meta=(
+                (INCARNATION, encode_incarnation(incarnation)),
+                (CLEAN, b"0"),
+                (LOST, b"1" if lost else b"0"),
+            )
+        )
+    )
     return Restored(
         records=records,
         fleet=fleet,
@@ -74,7 +95,7 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
         authored=loaded.authored,
         incarnation=incarnation,
         addresses=_addresses(loaded, chain, fleet, verify),
-        must_sync=loaded.must_sync or bool(told) or (found is not None and incarnation > 1),
+        lost=lost,
         clean=clean,
         set_aside=tuple(told),
     )

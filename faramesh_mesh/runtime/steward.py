@@ -9,7 +9,7 @@ from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.credentials import Credentials
 from faramesh_mesh.runtime.enforcement import Enforcer
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.restore import CLEAN, INCARNATION, Restored, encode_incarnation
+from faramesh_mesh.runtime.restore import CLEAN, INCARNATION, LOST, Restored, encode_incarnation
 from faramesh_mesh.runtime.storage import Storage
 
 TURN_SECONDS = 1.0
@@ -39,13 +39,14 @@ class Steward:
         self._log = log
         self._head = restored.audit_head
         self._incarnation = restored.incarnation
-        self._must_sync = restored.must_sync
+        self._lost = restored.lost
+        self._synced = False
         self._was_ready = False
         self._kept: dict[KeyId, bytes] = {}
 
     def is_ready(self) -> bool:
-        """The node's own word; after damage to the store, only while some peer is there to agree with."""
-        return self._node.ready and not (self._must_sync and not self._node.peers())
+        """The node's own word; but after records were lost a mesh that looks like one of one is not believed."""
+        return self._node.ready and not (self._lost and not self._node.peers())
 
     def enter(self, notes: tuple[audit.Note, ...]) -> None:
         """Enter notes in the audit log."""
@@ -83,10 +84,17 @@ class Steward:
                 self._enforcer.report_counts()
             if turn % STATUSES_EVERY == 0:
                 self.keep_statuses()
-            if self._must_sync and self.is_ready():
-                self._must_sync = False
-                await self._storage.synced()
-                self._log.info("synced after damage")
+            if not self._synced and self.is_ready():
+                await self._note_synced()
+
+    async def _note_synced(self) -> None:
+        """What was lost has come back: the next start need not wait for it again."""
+        self._synced = True
+        if self._lost:
+            self._lost = False
+            self._storage.keep(meta=((LOST, b"0"),))
+            self._log.info("synced after damage")
+        await self._storage.synced()
 
     def _keep_incarnation(self) -> None:
         """Peers may have known a later life of this node than its disk did: the next start must begin after that."""
