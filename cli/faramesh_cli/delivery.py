@@ -14,17 +14,19 @@ from faramesh_mesh.runtime.control.errors import ControlError
 
 ENOUGH = 3
 """Nodes on whose disks a record must be before the client stops: two may die at once."""
-SECONDS = 6.0
+SECONDS = 4.0
 """How long nodes are tried. The record stays in the outbox and is offered again by the next command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Offered records are durable on `durable` nodes of `nodes`. `refused` is why a node did not take one."""
+    """Offered records are durable on `durable` nodes of `nodes`. `refused` is why a node did not take one; `news` whether any
+    node that was asked did not hold all of them before."""
 
     durable: int
     nodes: int
     refused: Rejected | None
+    news: bool
 
     @property
     def is_enough(self) -> bool:
@@ -37,15 +39,18 @@ class Delivery:
 
 @dataclass(slots=True)
 class Courier:
-    """One delivery: what is offered, and who has it."""
+    """One delivery: what is offered, and who has it. `nodes` are all that are enrolled; it ends early with `ENOUGH` of them,
+    or as many as are `alive`: waiting for the dead would hold up whoever gives the next command."""
 
     identity: Identity
     envelopes: tuple[bytes, ...]
     bodies: tuple[bytes, ...]
     nodes: int
+    alive: int
     _holders: set[KeyId] = field(default_factory=set)
     _refused: list[Rejected] = field(default_factory=list)
     _troubles: list[str] = field(default_factory=list)
+    _news: bool = False
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -57,13 +62,19 @@ class Courier:
         waiting = [target for target in others if target != first.target]
         with trio.move_on_after(SECONDS):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._offer, first, nursery.cancel_scope)
+                nursery.start_soon(self._offer_first, first, nursery.cancel_scope)
                 for _ in range(ENOUGH - 1):
                     nursery.start_soon(self._offer_to, waiting, first.node, nursery.cancel_scope)
         return self._delivery()
 
     def _delivery(self) -> Delivery:
-        return Delivery(len(self._holders), self.nodes, self._refused[0] if self._refused else None)
+        refused = self._refused[0] if self._refused else None
+        return Delivery(len(self._holders), self.nodes, refused, self._news)
+
+    async def _offer_first(self, first: ControlClient, finished: trio.CancelScope) -> None:
+        """The open connection is used further, so nothing may break off in the middle of an answer."""
+        with trio.move_on_after(SECONDS, shield=True):
+            await self._offer(first, finished)
 
     async def _offer_to(self, waiting: list[str], first: KeyId, finished: trio.CancelScope) -> None:
         while waiting:
@@ -88,5 +99,6 @@ class Courier:
             self._refused.append(refused)
             return
         self._holders.add(client.node)
-        if self._delivery().is_enough:
+        self._news = self._news or not all(outcome.duplicate for outcome in outcomes[: len(self.envelopes)])
+        if len(self._holders) >= min(ENOUGH, self.alive):
             finished.cancel()

@@ -19,6 +19,12 @@ def base() -> Path:
     return Path.home() / ".faramesh-mesh"
 
 
+def tilde(path: Path) -> str:
+    """A path as people write it."""
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def node_path(shell: Shell) -> Path:
     """The home of this machine's node."""
     return shell.home or base() / NODE

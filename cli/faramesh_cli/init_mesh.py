@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faramesh_cli import keyring
 from faramesh_cli.command import Shell
-from faramesh_cli.homes import NODE, base
+from faramesh_cli.homes import NODE, base, tilde
 from faramesh_cli.output import Answer, now_ms
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_mesh.records.chain import NO_EXTRA
@@ -127,12 +127,12 @@ def _answer(home: OperatorHome, profile: Profile, *, sealed: bool) -> Answer:
     keys = home.path / "keys"
     lines = [
         f"mesh {home.name}, fingerprint {fingerprint(home.mesh)}",
-        f"  keys in {keys}: {', '.join(name for name, _ in profile.keys)}",
-        f"  back up {home.path}: lost keys cannot be made again, and the journal there keeps their chains whole",
+        f"  keys in {tilde(keys)}: {', '.join(name for name, _ in profile.keys)}",
+        f"  back up {tilde(home.path)}: lost keys cannot be made again, and the journal there keeps their chains whole",
     ]
     warnings = [profile.warning]
     if not sealed:
-        warnings.append(f"the keys have no passphrase: whoever reads {keys} commands the fleet")
+        warnings.append(f"the keys have no passphrase: whoever reads {tilde(keys)} commands the fleet")
     lines += [f"  ! {warning}" for warning in warnings]
     return Answer(
         "init",

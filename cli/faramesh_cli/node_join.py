@@ -232,7 +232,7 @@ def _answer(path: Path, joined: Joined, config: NodeHomeConfig) -> Answer:
     told = ", ".join(f"{key}={value}" for key, value in labels.items()) or "no labels"
     lines = [
         f"enrolled {config.agent} ({told}) in mesh {joined.chain.current.name}, fingerprint {fingerprint(mesh)}",
-        f"  home {path}, listens on {config.listen}"
+        f"  home {homes.tilde(path)}, listens on {config.listen}"
         + (", enrols others" if Duty.ENROL in config.duties else ""),
     ]
     return Answer(

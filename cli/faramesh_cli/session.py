@@ -50,6 +50,7 @@ class Session:
     known: Knowledge
     client: ControlClient
     cache: OperatorCache | None
+    signs: bool
     _stack: AsyncExitStack
     _gone: set[str] = field(default_factory=set)
 
@@ -71,9 +72,14 @@ class Session:
             return
         reached = () if self.client.target.startswith("unix:") else (self.client.target,)
         self.cache.keep([], {}, dict.fromkeys((*self.known.addresses(), *reached), now_ms()))
-        if pending := self._take_in_outbox(self.cache):
-            self.shell.terminal.progress(f"offering again what was signed before: {', '.join(pending)}")
-            await self.deliver()
+        pending = self._take_in_outbox(self.cache)
+        if (
+            pending and not self.signs
+        ):  # a command that signs offers it with what it signs, and is not held up
+            delivery = await self.deliver()
+            if delivery.news:
+                told = ", ".join(record.short for record in pending)
+                self.shell.terminal.progress(f"offered again what was signed before: {told}, {delivery}")
 
     async def refresh(self, *, records: bool = True) -> None:
         """Hear the statuses anew, and pull. When the node that answered is gone, another one is asked."""
@@ -130,7 +136,8 @@ class Session:
             self.identity,
             tuple(held.envelope for held in outbox),
             self._bodies_of([held.id for held in outbox]),
-            max(1, len(self.known.fleet.nodes())),
+            nodes=max(1, len(self.known.fleet.nodes())),
+            alive=max(1, sum(heard.is_alive for heard in self.known.heard.values())),
         )
         delivery = await courier.deliver(self.client, self._targets())
         if delivery.is_enough:
@@ -170,15 +177,15 @@ class Session:
             self.identity.home.add_root(known.records.chain)
         known.hear(await self.client.statuses(), name_of(self.client), self.client.node)
 
-    def _take_in_outbox(self, cache: OperatorCache) -> list[str]:
-        """Know what was signed here before, whether or not the mesh has it; the short ids, for people."""
+    def _take_in_outbox(self, cache: OperatorCache) -> list[Record]:
+        """Know what was signed here before and may not be durable, whether or not the mesh has it."""
         records = [admit(held.envelope, self.known.records.chain, _trusted) for held in cache.outbox()]
         pending = [record for record in records if isinstance(record, Record)]
         for record in pending:
             if record.id not in self.known.records:
                 self.known.records.add(record)
                 self.known.fleet.apply(record)
-        return [record.short for record in pending]
+        return pending
 
     def _bodies_of(self, ids: Sequence[RecordId]) -> tuple[bytes, ...]:
         records = [record for one in ids if (record := self.known.records.get(one)) is not None]
@@ -202,7 +209,7 @@ async def open_session(
             known = Knowledge.under(client.chain)
             if cache is not None:
                 _load(cache, known)
-            session = Session(shell, identity, known, client, cache, stack)
+            session = Session(shell, identity, known, client, cache, role is not None, stack)
             try:
                 await session.start()
             except Refused as error:

@@ -1,21 +1,12 @@
 """The first hour of an operator, typed: three real nodes on this machine, any of which answers."""
 
-import json
-import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from laboratory import CORRECTED, POLICY, Lab, running
 
-from faramesh_cli.main import app
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.ids import NO_RECORD
 from faramesh_mesh.records.kill import Kill
@@ -26,125 +17,11 @@ from faramesh_mesh.trust.admission import sign_control
 
 pytestmark = pytest.mark.processes
 
-POLICY = "agent refunds {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
-CORRECTED = POLICY.replace("100", "50")
-SECONDS = 30.0
-"""The most that anything here may take; it all takes a second or two."""
-
-
-FOREIGN = ("FARAMESH_MESH_HOME", "FARAMESH_MESH_PEER", "FARAMESH_MESH_PASSPHRASE")
-"""Variables of whoever runs the tests, which must not reach the commands."""
-
-
-@dataclass
-class Typed:
-    """What a command answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> dict[str, Any]:
-        return json.loads(self.out)
-
-
-@dataclass
-class Lab:
-    """An operator's laptop and three machines, all in one folder."""
-
-    folder: Path
-    nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
-
-    def type(self, *arguments: str, home: str = "laptop", code: int | None = 0) -> Typed:
-        done = CliRunner().invoke(
-            app,
-            ["--home", str(self.folder / home), *arguments],
-            env=dict.fromkeys(FOREIGN) | self.environment(),
-        )
-        said = f"{arguments}: {done.exit_code}\n{done.stdout}\n{done.stderr}"
-        assert code is None or done.exit_code == code, said
-        return Typed(done.exit_code, done.stdout, done.stderr)
-
-    def environment(self) -> dict[str, str]:
-        return {"HOME": str(self.folder / "nobody"), "FARAMESH_MESH_DEBUG": "1"}
-
-    def join(self, name: str, token: str) -> None:
-        self.ports[name] = free_port()
-        self.type("node", "join", token, "--agent", name, "--listen", self.address(name), home=name)
-
-    def start(self, name: str) -> None:
-        log = (self.folder / f"{name}.log").open("ab")
-        self.nodes[name] = subprocess.Popen(
-            [sys.executable, "-m", "faramesh_cli", "--home", str(self.folder / name), "node", "run"],
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env=os.environ | self.environment(),
-        )
-        log.close()
-        self.until(lambda: self.type("node", "info", home=name, code=None).code == 0)
-
-    def address(self, name: str) -> str:
-        return f"127.0.0.1:{self.ports[name]}"
-
-    def end(self, name: str, how: int = signal.SIGTERM) -> int:
-        process = self.nodes.pop(name)
-        process.send_signal(how)
-        return process.wait(timeout=SECONDS)
-
-    def listed(self) -> dict[str, dict[str, Any]]:
-        answer = self.type("fleet", "list", "--format", "json", code=None).json
-        return {row["instance"]: row for row in answer["instances"]}
-
-    def until(self, true: Any) -> None:
-        deadline = time.monotonic() + SECONDS
-        while not true():
-            assert time.monotonic() < deadline, "it did not come about in time"
-            time.sleep(0.05)
-
-    def decide(self, name: str, amount: int) -> str:
-        return self.type("decide", "stripe/refund", "--arg", f"amount={amount}", home=name).out
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    made = Lab(tmp_path)
-    try:
-        made.type("init", "acme", "--no-passphrase")
-        first = made.type(
-            "enrol", "token", "--duty", "enrol", "--uses", "1", "--ttl", "1h", "--label", "region=lab"
-        )
-        made.join("m1", first.out.strip())
-        made.start("m1")
-        rest = made.type(
-            "enrol",
-            "token",
-            "--uses",
-            "2",
-            "--ttl",
-            "1h",
-            "--label",
-            "region=lab",
-            "--seed",
-            made.address("m1"),
-        )
-        for name in ("m2", "m3"):
-            made.join(name, rest.out.strip())
-            made.start(name)
-        made.until(lambda: made.type("--peer", made.address("m2"), "fleet", "list", code=None).code == 0)
+    with running(tmp_path, "m1", "m2", "m3") as made:
         yield made
-    finally:
-        for process in made.nodes.values():
-            process.kill()
-            process.wait()
 
 
 def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
@@ -169,6 +46,12 @@ def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
     others = [name for name in lab.nodes if name != canary]
     assert all(lab.decide(name, 60).startswith("DENY (no policy yet)") for name in others)
     assert "is under way" in lab.type(*push, "--confirm-count", "3", code=6).err
+
+    # A hold freezes it, with the reason in the way of whoever would go on.
+    lab.type("fleet", "hold", rollout, "--reason", "looking at INC-87")
+    assert '("looking at INC-87")' in lab.type("fleet", "promote", rollout, code=4).err
+    lab.type("fleet", "status", rollout, code=4)
+    lab.type("fleet", "release", rollout, "--reason", "was nothing")
 
     # Stage by stage to everybody.
     lab.type("fleet", "promote", rollout)
@@ -241,7 +124,7 @@ def test_what_was_signed_and_never_sent_is_offered_again_and_never_forked(lab: L
         cache.sign([kill], {})
 
     looked = lab.type("fleet", "list", "--format", "json", code=None)
-    assert f"offering again what was signed before: {kill.short}" in looked.err
+    assert f"offered again what was signed before: {kill.short}" in looked.err
     lab.until(lambda: lab.decide("m3", 1).startswith(f"DENY {kill.short}"))
     with home.cache() as cache:
         assert cache.outbox() == []

@@ -1,0 +1,122 @@
+"""Two operators, one node: thresholds, holds, aborts, and the number that is typed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from laboratory import CORRECTED, POLICY, Lab, running
+
+from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.exits import ExitCode
+from faramesh_cli.output import Terminal
+from faramesh_cli.refusal import Refusal
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> str:
+    path = tmp_path / "refunds.fpl"
+    path.write_text(POLICY)
+    return str(path)
+
+
+@pytest.fixture
+def corrected(tmp_path: Path) -> str:
+    path = tmp_path / "refunds2.fpl"
+    path.write_text(CORRECTED)
+    return str(path)
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Iterator[Lab]:
+    with running(tmp_path, "m1", profile="production") as made:
+        yield made
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Iterator[Lab]:
+    with running(tmp_path, "m1") as made:
+        yield made
+
+
+@pytest.mark.processes
+def test_two_of_three_operators(production: Lab, policy: str, corrected: str):
+    lab = production
+    push = ("fleet", "push", "--all", "--policy", policy, "--message", "cap", "--confirm-count", "1")
+    proposed = lab.type(*push, "--format", "json", code=ExitCode.NOT_AUTHORISED).json
+    assert (proposed["status"], proposed["signatures_lacking"]) == ("PROPOSED", 1)
+    rollout = proposed["rollout_short"]
+    assert lab.decide("m1", 60).startswith("DENY (no policy yet)")
+    assert "stands behind" in lab.type("fleet", "cosign", rollout, "--key", "ops-1").out
+    assert "lacks the role" in lab.type("fleet", "cosign", rollout, "--key", "root-1", code=7).err
+    lab.type("fleet", "cosign", rollout, "--key", "ops-2")
+    lab.until(lambda: lab.decide("m1", 60).startswith("PERMIT"))
+
+    # Anyone of them kills alone; to restore takes two again.
+    kill = lab.type("fleet", "kill", "m1", "--reason", "loop", "--key", "ops-3", "--format", "json").json[
+        "kill_short"
+    ]
+    restore = ("fleet", "restore", kill, "--policy", corrected, "--message", "cap 50", "--format", "json")
+    restored = lab.type(*restore, code=ExitCode.NOT_AUTHORISED).json
+    assert restored["released"] == []
+    assert lab.decide("m1", 40).startswith("DENY")
+    lab.type("fleet", "cosign", restored["rollout_short"], "--key", "ops-2")
+    lab.until(lambda: lab.decide("m1", 40).startswith("PERMIT"))
+
+
+@pytest.mark.processes
+def test_hold_release_abort(starter: Lab, policy: str, corrected: str):
+    lab = starter
+    push = (
+        "fleet",
+        "push",
+        "--all",
+        "--message",
+        "cap",
+        "--confirm-count",
+        "1",
+        "--format",
+        "json",
+        "--policy",
+    )
+    lab.type(*push, policy)
+    assert lab.type("fleet", "push", "m1", "--policy", policy, "--message", "again").code == 0
+    rollout = lab.type(*push, corrected, "--on-abort", "deny").json["rollout_short"]
+    assert (
+        lab.type("fleet", "hold", rollout, "--reason", "x", code=ExitCode.REFUSED).err.count("COMPLETE") == 1
+    )
+    lab.type("fleet", "abort", rollout, "--reason", "INC-90")
+    assert "ABORTED" in lab.type("fleet", "status", rollout, code=ExitCode.ABORTED).out
+    assert "does not go on" in lab.type("fleet", "promote", rollout, code=ExitCode.ABORTED).err
+
+
+@pytest.mark.processes
+def test_whoever_sits_at_a_node_may_look_and_may_not_sign(starter: Lab):
+    listed = starter.type("fleet", "list", home="m1")
+    assert "by m1 at unix://" in listed.out
+    refused = starter.type("fleet", "kill", "m1", "--reason", "x", home="m1", code=1)
+    assert "is no operator's home" in refused.err
+
+
+class Keyboard:
+    """Somebody who types one line."""
+
+    def __init__(self, line: str) -> None:
+        self._line = line
+
+    def readline(self) -> str:
+        return self._line
+
+
+@pytest.mark.parametrize(
+    ("line", "signs"), [("12\n", True), (" 12 \n", True), ("13\n", False), ("y\n", False), ("", False)]
+)
+def test_the_number_is_typed_not_yes(line: str, signs: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.stdin", Keyboard(line))
+    shell = Shell(Terminal(), interactive=True)
+    if signs:
+        ask_number(shell, "acme: 12 agents. Type 12 to sign:", 12, "--confirm-count")
+        return
+    with pytest.raises(Refusal) as refused:
+        ask_number(shell, "acme: 12 agents. Type 12 to sign:", 12, "--confirm-count")
+    assert refused.value.exit_code is ExitCode.REFUSED
+    assert refused.value.unchanged == "nothing was signed"
