@@ -75,7 +75,13 @@ def test_the_whole_story_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+    "number",
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+    ids=lambda number: number.name,
 )
 def test_no_process_outlives_an_interrupted_demo(tmp_path: Path, number: signal.Signals) -> None:
     if number is signal.SIGKILL and not sys.platform.startswith("linux"):
