@@ -80,6 +80,8 @@ class TlsStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """All that has come, `b""` at the end of the stream. Raises `trio.BrokenResourceError`."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be at least 1")
         while True:
             data = self._decrypted(max_bytes or RECEIVE)
             if data is not None:
@@ -125,6 +127,9 @@ class TlsStream(trio.abc.Stream):
             return bool(data)
 
     async def _wait(self, until: Callable[[socket.socket], Awaitable[None]]) -> None:
+        if self.closed:
+            await trio.lowlevel.checkpoint()
+            raise trio.ClosedResourceError("closed here")
         try:
             await until(self._sock)
         except (OSError, ValueError) as error:
@@ -163,9 +168,9 @@ class TlsStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send `data`. A cancelled call leaves it half-sent: close the stream then."""
+        await trio.lowlevel.checkpoint()
         if self.closed:
             raise trio.ClosedResourceError("closed here")
-        await trio.lowlevel.checkpoint()
         self._encrypt(bytes(data))
         await self.flush()
 
