@@ -17,6 +17,9 @@ PER_REGION = 4
 """Addresses kept of every region, whatever the share of the others: the way back after a split."""
 PATIENCE = SECOND + SECOND // 2
 """For a dial, before the same address is dialled again beside it: a TLS handshake over a WAN with one lost packet."""
+_NEWS = 8
+"""One in so many addresses of a region that is well known already is taken in: the view turns over, and a thousand
+statuses that come in at once do not turn it over twenty times."""
 _SOONEST = SECOND // 2
 _LATEST = 60 * SECOND
 
@@ -58,10 +61,12 @@ class Contact:
 class Contacts:
     """The address book, bounded."""
 
-    __slots__ = ("_by_address", "_members", "_most", "_rng", "_selves")
+    __slots__ = ("_by_address", "_members", "_most", "_regions", "_rng", "_selves", "_spare")
 
     def __init__(self, own: str, members: Members, most: int, rng: Rng) -> None:
         self._by_address: dict[str, Contact] = {}
+        self._spare = 0
+        self._regions: dict[str | None, int] | None = None
         self._selves: dict[str, None] = {own: None, "": None}
         self._members = members
         self._most = most
@@ -84,17 +89,19 @@ class Contacts:
         if address in self._selves or address in self._by_address:
             return
         if sum(contact.seed for contact in self._by_address.values()) < MAX_SEEDS:
-            self._by_address[address] = Contact(address, None, seed=True)
+            self._add(Contact(address, None, seed=True))
 
     def hear(self, node: KeyId, address: str) -> None:
         """Somebody says that a node is at an address. Members only, once any are known: strangers could fill the book
         with addresses that they watch (eclipse)."""
         if address in self._selves or address in self._by_address or node == self._members.own:
             return
-        if len(self._members.all()) > 1 and self._members.region(node) is None:
+        region = self._members.region(node)
+        if region is None and len(self._members.all()) > 1:
             return
-        self._by_address[address] = Contact(address, node, seed=False)
-        self._trim()
+        if self._is_full and self._sizes().get(region, 0) >= PER_REGION and self._rng.below(_NEWS):
+            return
+        self._add(Contact(address, node, seed=False))
 
     def confirm(self, node: KeyId, address: str, dialled: str | None) -> None:
         """A node proved itself on a link: where it was dialled, and where it says that it can be."""
@@ -103,17 +110,20 @@ class Contacts:
                 continue
             contact = self._by_address.get(where)
             if contact is None:
-                contact = self._by_address[where] = Contact(where, node, seed=False)
+                contact = Contact(where, node, seed=False)
+                self._add(contact)
             contact.answered(node)
+            self._regions = None
         for contact in self.all():
             # The node moved: its former address answers for nobody.
             if contact.node == node and contact.address not in (address, dialled) and not contact.seed:
-                del self._by_address[contact.address]
-        self._trim()
+                self._drop(contact)
 
     def remove(self, address: str) -> None:
         """The address is this node's own: it is not dialled again."""
-        self._by_address.pop(address, None)
+        contact = self._by_address.get(address)
+        if contact is not None:
+            self._drop(contact)
         if len(self._selves) < MAX_SEEDS:
             self._selves[address] = None
 
@@ -122,17 +132,38 @@ class Contacts:
         for contact in self.all():
             gone = contact.down_since is not None and mono - contact.down_since > KEPT_FOR
             if gone and not contact.seed:
-                del self._by_address[contact.address]
+                self._drop(contact)
 
-    def _trim(self) -> None:
+    @property
+    def _is_full(self) -> bool:
+        return self._spare >= self._most
+
+    def _sizes(self) -> dict[str | None, int]:
+        """How many addresses of each region there are, seeds apart. Remembered until one comes or goes."""
+        if self._regions is None:
+            self._regions = {}
+            for contact in self._by_address.values():
+                if not contact.seed:
+                    region = self.region(contact)
+                    self._regions[region] = self._regions.get(region, 0) + 1
+        return self._regions
+
+    def _add(self, contact: Contact) -> None:
+        if self._is_full:
+            self._make_room()
+        self._by_address[contact.address] = contact
+        self._spare += not contact.seed
+        self._regions = None
+
+    def _drop(self, contact: Contact) -> None:
+        del self._by_address[contact.address]
+        self._spare -= not contact.seed
+        self._regions = None
+
+    def _make_room(self) -> None:
+        """Let one address go: of a region that has more than enough, and rather one that does not answer."""
+        sizes = self._sizes()
         spare = [contact for contact in self._by_address.values() if not contact.seed]
-        if len(spare) <= self._most:
-            return
-        sizes: dict[str | None, int] = {}
-        for contact in spare:
-            region = self.region(contact)
-            sizes[region] = sizes.get(region, 0) + 1
-        common = [each for each in spare if sizes[self.region(each)] > PER_REGION] or spare
+        common = [each for each in spare if sizes.get(self.region(each), 0) > PER_REGION] or spare
         down = [contact for contact in common if contact.down_since is not None]
-        victim = min(down, key=lambda each: each.down_since or 0) if down else self._rng.choice(common)
-        del self._by_address[victim.address]
+        self._drop(min(down, key=lambda each: each.down_since or 0) if down else self._rng.choice(common))

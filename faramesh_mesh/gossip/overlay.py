@@ -173,6 +173,8 @@ class Overlay:
     def maintain(self, mono: int) -> None:
         """Dial what is missing."""
         near, far = self._wanted()
+        if not (near or far or self._lost) and mono < min(self._rotate_at, self._reconnect_at):
+            return
         choices = self._choices(mono)
         regions = self._by_region(choices)
         unknown = regions.pop(None, [])
