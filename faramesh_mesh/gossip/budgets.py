@@ -30,6 +30,11 @@ class Budget:
         self.left += amount
 
 
+FRAME_COST = 256
+"""Bytes that a frame costs beside its own: what it takes to handle one is worth more than what it takes to send one. A
+peer gets 4 000 small frames a second, a twentieth of which an honest one needs in its busiest second."""
+
+
 def bytes_budget(mono: int) -> Budget:
     """Bytes that a link may bring unasked: 1 MiB a second, 4 MiB at once.
 

@@ -8,6 +8,10 @@ from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation
 from faramesh_mesh.state.record_set import RecordSet
 
+_FEW = 64
+"""Nodes that wait for their past up to which they are asked about whenever records came in. Enrolments that come in no
+order at all, thousands of them, would otherwise be judged thousands of times each."""
+
 
 class Members:
     """The nodes with a live enrolment and their regions.
@@ -71,11 +75,21 @@ class Members:
     def all(self) -> dict[KeyId, str]:
         """All members and their regions, this node included if it is one. Not to be changed."""
         self._refresh()
-        if self._pending and self._seen != len(self._records):
-            self._seen = len(self._records)
-            for node in list(self._pending):
-                self._ask(node)
+        grown = self._seen != len(self._records)
+        if self._pending and grown and (self._seen < 0 or len(self._pending) <= _FEW):
+            self._ask_all()
         return self._regions
+
+    def beat(self) -> None:
+        """Once a second: ask about those who were not members when they were asked last, however many they are."""
+        self._refresh()
+        if self._pending and self._seen != len(self._records):
+            self._ask_all()
+
+    def _ask_all(self) -> None:
+        self._seen = len(self._records)
+        for node in list(self._pending):
+            self._ask(node)
 
     def sizes(self) -> dict[str, int]:
         """How many members each region has. Not to be changed."""

@@ -295,6 +295,7 @@ class Node:
             parts.links.close(link, "stalled before an urgent record", lost=True)
         for link in parts.liveness.due(mono):
             parts.ping(link, mono)
+        parts.members.beat()
         parts.liveness.beat(mono)
         parts.reconcile.beat(mono)
         parts.bodies.beat(mono)

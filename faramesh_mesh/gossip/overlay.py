@@ -36,6 +36,8 @@ lost each other whole find each other again (Serf's reconnect)."""
 MAX_DIALS = 4
 """Dials under way at once. Everybody who dials all that it misses at a common start ends with half as many links again,
 and every one of them costs a kill a frame."""
+MAX_URGENT_DIALS = 16
+"""The same where a P0 record waits for the links."""
 _SLACK = 2
 """Links beyond its own want that a node accepts from peers that are not urgent: without any, the last nodes to join
 find nobody who has room."""
@@ -203,7 +205,7 @@ class Overlay:
         linked = {None, *(self._region(link) for link in self._links.full.values())}
         for region, contacts in self._by_region(self._choices(mono)).items():
             for contact in self._rng.sample(contacts, 0 if region in linked else 2):
-                self._dial(contact, mono)
+                self._dial(contact, mono, MAX_URGENT_DIALS)
 
     # Choosing
 
@@ -262,8 +264,8 @@ class Overlay:
             return self._rng.sample(lost, 1)
         return []
 
-    def _dial(self, contact: Contact, mono: int) -> None:
-        if sum(each.dialling(mono) for each in self._contacts.all()) >= MAX_DIALS:
+    def _dial(self, contact: Contact, mono: int, most: int = MAX_DIALS) -> None:
+        if sum(each.dialling(mono) for each in self._contacts.all()) >= most:
             return
         contact.dialled_at = mono
         self._links.effects.append(Dial(contact.address))

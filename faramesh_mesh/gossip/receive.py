@@ -1,5 +1,6 @@
 """What comes in on a link: paid for, taken apart, and handed to the part that it is for."""
 
+from faramesh_mesh.gossip.budgets import FRAME_COST
 from faramesh_mesh.gossip.holdings import Known
 from faramesh_mesh.gossip.intake import SLICE
 from faramesh_mesh.gossip.links import Link, Stage
@@ -59,7 +60,7 @@ class Receiver:
         counters.frames_in += 1
         counters.bytes_in += len(frame)
         copy = self._recent.get(frame)
-        if copy is None or not link.is_known or not link.bytes_left.spend(len(frame), mono):
+        if copy is None or not link.is_known or not link.bytes_left.spend(len(frame) + FRAME_COST, mono):
             return False
         link.heard = mono
         self._parts.flood.heard(link, copy)
@@ -69,7 +70,7 @@ class Receiver:
         """One frame from a peer, who may be anybody."""
         links = self._parts.links
         link.heard = mono
-        if not link.bytes_left.spend(len(frame), mono):
+        if not link.bytes_left.spend(len(frame) + FRAME_COST, mono):
             links.refuse(link, Rejected(Reason.OVER_BUDGET, "more bytes than a peer may send unasked"), mono)
             links.shun(link, mono)
             links.close(link, Reason.OVER_BUDGET.value)

@@ -30,6 +30,8 @@ FEW = 32
 _STEP_ROOM = 54_000
 _BRANCH_COST, _LEAF_COST = 340, 16
 """Bytes of one STEP, and what a branch and the frame of a leaf take of them; an id takes its size."""
+_RECORD_COST = 1_024
+"""Bytes allowed for a record that was asked for: most are a third of it, and few come in a frame of their own."""
 _PAGES = 4
 """Frames that one PULL asks for: 256 KiB in flight fill a 100 ms path at 2.5 MB/s, more than is verified in a second."""
 _SCANNED = 4_096
@@ -115,6 +117,7 @@ class Reconcile:
         for record_id in answer.wants:
             session.lacking[record_id] = None
             self._asked[record_id] = mono
+        link.bytes_left.grant(_RECORD_COST * len(answer.wants))
         session.until = 0 if answer.is_empty else mono + _PATIENCE
         self._links.note(link, answer)
         return answer.is_empty and self._is_cut_short(session)
