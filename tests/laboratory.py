@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -46,7 +45,7 @@ class Lab:
 
     folder: Path
     nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    ports: dict[str, int] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=dict)
 
     def type(self, *arguments: str, home: str = "laptop", code: int | None = 0) -> Typed:
         done = CliRunner().invoke(
@@ -62,8 +61,7 @@ class Lab:
         return {"HOME": str(self.folder / "nobody"), "FARAMESH_MESH_DEBUG": "1"}
 
     def join(self, name: str, token: str) -> None:
-        self.ports[name] = free_port()
-        self.type("node", "join", token, "--agent", name, "--listen", self.address(name), home=name)
+        self.type("node", "join", token, "--agent", name, "--listen", "127.0.0.1:0", home=name)
 
     def start(self, name: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
@@ -76,9 +74,7 @@ class Lab:
         )
         log.close()
         self.until(lambda: self.type("node", "info", home=name, code=None).code == 0)
-
-    def address(self, name: str) -> str:
-        return f"127.0.0.1:{self.ports[name]}"
+        self.addresses[name] = self.type("node", "info", "--format", "json", home=name).json["address"]
 
     def end(self, name: str, how: int = signal.SIGTERM) -> int:
         process = self.nodes.pop(name)
@@ -99,12 +95,6 @@ class Lab:
         return self.type("decide", "stripe/refund", "--arg", f"amount={amount}", home=name).out
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(folder: Path, *nodes: str, profile: str = "starter") -> Iterator[Lab]:
     """A mesh `acme` of these nodes, all in the region `lab`. Whatever was started is ended with the block."""
@@ -117,12 +107,12 @@ def running(folder: Path, *nodes: str, profile: str = "starter") -> Iterator[Lab
         lab.start(first)
         if others:
             token = lab.type(
-                "enrol", "token", "--uses", str(len(others)), *label, "--seed", lab.address(first)
+                "enrol", "token", "--uses", str(len(others)), *label, "--seed", lab.addresses[first]
             )
             for name in others:
                 lab.join(name, token.out.strip())
                 lab.start(name)
-        lab.until(lambda: lab.type("--peer", lab.address(nodes[-1]), "fleet", "list", code=None).code == 0)
+        lab.until(lambda: lab.type("--peer", lab.addresses[nodes[-1]], "fleet", "list", code=None).code == 0)
         yield lab
     finally:
         for process in lab.nodes.values():

@@ -14,7 +14,7 @@ from faramesh_mesh.runtime.control.errors import ControlError
 
 ENOUGH = 3
 """Nodes on whose disks a record must be before the client stops: two may die at once."""
-SECONDS = 4.0
+SECONDS = 6.0
 """How long nodes are tried. The record stays in the outbox and is offered again by the next command."""
 
 
@@ -40,7 +40,7 @@ class Delivery:
 @dataclass(slots=True)
 class Courier:
     """One delivery: what is offered, and who has it. `nodes` are all that are enrolled; it ends early with `ENOUGH` of them,
-    or as many as are `alive`: waiting for the dead would hold up whoever gives the next command."""
+    or as many as may be `alive`: waiting for the dead would hold up whoever gives the next command."""
 
     identity: Identity
     envelopes: tuple[bytes, ...]

@@ -79,7 +79,9 @@ def cosign_rollout(shell: Shell, text: str, key: str | None) -> Answer:
             ]
             if not drafts:
                 return _answer(
-                    session, view, f"key {session.key.name} stands behind {view.record.short} already"
+                    session,
+                    view,
+                    f"key {session.key.name} stands behind {view.record.short} already; choose another with --key",
                 )
             session.sign(drafts)
             delivery = await session.deliver()

@@ -33,6 +33,11 @@ class Heard:
         """Whether the node was heard of lately."""
         return self.health is Hearing.ALIVE
 
+    @property
+    def is_dead(self) -> bool:
+        """Whether the node counts as gone; one that is merely suspected may be slow."""
+        return self.health is Hearing.DEAD
+
 
 @dataclass(slots=True)
 class Knowledge:

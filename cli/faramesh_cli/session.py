@@ -30,7 +30,7 @@ from faramesh_mesh.runtime.control.client import ControlClient
 from faramesh_mesh.runtime.control.errors import ControlError, Refused
 from faramesh_mesh.runtime.operator_cache import Held, OperatorCache, OperatorHomeError
 from faramesh_mesh.runtime.operator_home import OperatorHome
-from faramesh_mesh.state.authoring import head_of_kill, next_head
+from faramesh_mesh.state.authoring import ChainEnd, head_of_kill, next_head
 from faramesh_mesh.trust.admission import admit, sign_control
 
 Draft: TypeAlias = tuple[Kind, Callable[[Head, tuple[Record, ...]], Control]]
@@ -124,6 +124,7 @@ class Session:
                     ) from None
                 records.add(record)
                 self.known.fleet.apply(record)
+                journalled = ChainEnd(record.head.seq, record.id)
                 signed = (*signed, record)
             cache.sign(signed, held)
         return signed
@@ -137,9 +138,12 @@ class Session:
             tuple(held.envelope for held in outbox),
             self._bodies_of([held.id for held in outbox]),
             nodes=max(1, len(self.known.fleet.nodes())),
-            alive=max(1, sum(heard.is_alive for heard in self.known.heard.values())),
+            alive=max(1, sum(not heard.is_dead for heard in self.known.heard.values())),
         )
         delivery = await courier.deliver(self.client, self._targets())
+        if self.signs and not delivery.is_enough:
+            for trouble in courier.troubles[:3]:
+                self.shell.terminal.progress(trouble)
         if delivery.is_enough:
             cache.sent(held.id for held in outbox)
         elif delivery.refused is not None:
@@ -208,20 +212,19 @@ async def open_session(
             client = await first_that_answers(shell, identity, order, stack)
             known = Knowledge.under(client.chain)
             if cache is not None:
-                _load(cache, known)
+                load(cache, known)
             session = Session(shell, identity, known, client, cache, role is not None, stack)
-            try:
-                await session.start()
-            except Refused as error:
-                raise refused_by(client.target, error) from None
-            except ControlError as error:
-                raise Refusal(str(error), todo="ask another node with --peer HOST:PORT") from None
+            await session.start()
+            yield session
+        except Refused as error:
+            raise refused_by("the node", error) from None
+        except ControlError as error:
+            raise Refusal(str(error), todo="ask another node with --peer HOST:PORT") from None
         except (OperatorHomeError, sqlite3.DatabaseError) as error:
             raise Refusal(f"the operator's home: {error}") from None
-        yield session
 
 
-def _load(cache: OperatorCache, known: Knowledge) -> None:
+def load(cache: OperatorCache, known: Knowledge) -> None:
     """Take in the cache. What was damaged since shows by its id, is dropped, and comes again with the pull."""
     damaged: list[RecordId] = []
     for held in cache.records():

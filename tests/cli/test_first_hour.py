@@ -89,7 +89,7 @@ def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
 def test_the_node_first_spoken_to_may_vanish(lab: Lab):
     # Everything known so far was learned from m2; m2 is gone without a word.
     lab.end("m2", signal.SIGKILL)
-    listed = lab.type("--peer", lab.address("m2"), "fleet", "list", code=None)
+    listed = lab.type("--peer", lab.addresses["m2"], "fleet", "list", code=None)
     assert "asked" in listed.err
     assert "m2" in listed.out
     lab.until(lambda: lab.type("fleet", "list", code=None).code == 8)

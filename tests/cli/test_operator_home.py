@@ -1,11 +1,19 @@
 """The operator's home: sealed keys, the pin, a journal that no crash can fork."""
 
 import stat
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 import workshop
 
+from faramesh_cli.command import Shell
+from faramesh_cli.drafts import vote_draft
+from faramesh_cli.keyring import HeldKey
+from faramesh_cli.knowledge import Knowledge
+from faramesh_cli.output import Terminal
+from faramesh_cli.peers import Identity
+from faramesh_cli.session import Session, load
 from faramesh_mesh.records.ids import Digest
 from faramesh_mesh.runtime.operator_cache import Held, OperatorHomeError
 from faramesh_mesh.runtime.operator_home import OperatorHome, create_home, open_home
@@ -121,3 +129,30 @@ def test_a_damaged_database_says_what_to_do(tmp_path: Path):
     (home.path / "operator.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(OperatorHomeError, match="backup"):
         home.cache()
+
+
+def test_a_cached_record_that_was_damaged_is_dropped_and_comes_again_with_the_next_pull(tmp_path: Path):
+    home, shop = made(tmp_path / "acme"), workshop.Workshop()
+    kill, other = shop.kill("instance=a", reason="first"), shop.kill("instance=b", reason="second")
+    damaged = kill.envelope.replace(b"first", b"fi-st")
+    with home.cache() as cache:
+        cache.keep([Held(kill.id, damaged), Held(other.id, other.envelope)], {}, {})
+        known = Knowledge.under(shop.chain)
+        load(cache, known)
+        assert [record.id for record in known.records.in_order()] == [other.id]
+        assert [held.id for held in cache.records()] == [other.id]
+
+
+def test_signing_twice_in_one_command_goes_on_from_what_another_command_journalled(tmp_path: Path):
+    """The record that the other command signed is not held here: the chain goes on from the journal all the same."""
+    home, shop = made(tmp_path / "acme"), workshop.Workshop()
+    elsewhere = shop.policy()
+    key = HeldKey("ops", workshop.signer("ops"), b"")
+    with home.cache() as cache:
+        cache.sign([elsewhere], {})
+        known = Knowledge.under(shop.chain)
+        identity = Identity(home.mesh, home, key, None)
+        session = Session(Shell(Terminal()), identity, known, None, cache, True, AsyncExitStack())  # type: ignore[arg-type]
+        first, second = session.sign([vote_draft(elsewhere.id, 1), vote_draft(elsewhere.id, 2)])
+    assert [elsewhere.head.seq, first.head.seq, second.head.seq] == [1, 2, 3]
+    assert (first.head.prev, second.head.prev) == (elsewhere.id, first.id)
