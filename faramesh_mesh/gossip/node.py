@@ -126,7 +126,7 @@ class Node:
             holdings=holdings,
             members=members,
             intake=Intake(),
-            readiness=Readiness(members, fleet, records),
+            readiness=Readiness(members),
             flood=flood,
             reconcile=Reconcile(links, records, flood.send),
             statuses=statuses,

@@ -1,15 +1,13 @@
 """Readiness: a node that has just started permits nothing before it knows that it misses nothing.
 
-Ready is: it holds the whole past of its own enrolment, and 3 distinct members have shown the same fingerprint as its own
+Ready is: it is enrolled, and 3 distinct members have shown the same fingerprint as its own
 since it started, or all other members if they are fewer. A mesh of one is ready alone. Once ready, ready for the run:
-what comes later comes by flood and repair. The past of the enrolment keeps a joiner that knows nobody yet from taking
-itself for a mesh of one: its enroller's chain says that there is more.
+what comes later comes by flood and repair. A joiner that knows nobody yet does not take itself for a mesh of one: its
+enrolment has no effect before all that its enroller had seen is held, and its enroller's chain says that there is more.
 """
 
-from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.state.record_set import RecordSet
 
 ENOUGH = 3
 """Peers that must agree: with two, one stale restarting peer and one hostile one could starve a node of a kill."""
@@ -18,12 +16,10 @@ ENOUGH = 3
 class Readiness:
     """The latch."""
 
-    __slots__ = ("_agreed", "_fleet", "_members", "_records", "_stale", "ready")
+    __slots__ = ("_agreed", "_members", "_stale", "ready")
 
-    def __init__(self, members: Members, fleet: Fleet, records: RecordSet) -> None:
+    def __init__(self, members: Members) -> None:
         self._members = members
-        self._fleet = fleet
-        self._records = records
         self._agreed: dict[KeyId, None] = {}
         self._stale = True
         self.ready = False
@@ -43,16 +39,9 @@ class Readiness:
         if self.ready or not self._stale:
             return False
         self._stale = False
-        if not self._holds_own_past():
+        if not self._members.is_own_member:
             return False
         others = [node for node in self._members.all() if node != self._members.own]
         agreed = sum(node in self._agreed for node in others)
         self.ready = agreed >= min(ENOUGH, len(others))
         return self.ready
-
-    def _holds_own_past(self) -> bool:
-        agents = self._fleet.agents_of(self._members.own)
-        enrolled = [self._fleet.enrolled(agent) for agent in agents]
-        return bool(agents) and all(
-            each is not None and self._records.holds_past(each.record) for each in enrolled
-        )
