@@ -133,12 +133,14 @@ class Session:
         """Offer all that is in the outbox until enough nodes hold it durably."""
         _, cache = self._signing()
         outbox = cache.outbox()
+        members = self.known.fleet.nodes()
+        dead = {node for node, heard in self.known.heard.items() if heard.is_dead}
         courier = Courier(
             self.identity,
             tuple(held.envelope for held in outbox),
             self._bodies_of([held.id for held in outbox]),
-            nodes=max(1, len(self.known.fleet.nodes())),
-            alive=max(1, sum(not heard.is_dead for heard in self.known.heard.values())),
+            nodes=max(1, len(members)),
+            alive=max(1, sum(node not in dead for node in members)),
         )
         delivery = await courier.deliver(self.client, self._targets())
         if self.signs and not delivery.is_enough:
