@@ -113,7 +113,6 @@ def test_a_node_that_was_killed_is_found_dead_and_alive_again_after_its_restart(
 
 
 def test_the_dead_of_a_cut_are_alive_after_the_heal() -> None:
-    # Defence: Liveness.on_up tells of suspicions, so that the suspects hear of them and refute. Nothing else changes.
     net, _, hosts = build(12, ("eu", "us", "ap"))
     net.run(15)
     net.cut(regions_cut)
@@ -129,6 +128,19 @@ def test_the_dead_of_a_cut_are_alive_after_the_heal() -> None:
     net.run(20)
     seen = [host.node.health(other.signer.id).value for host in hosts for other in hosts]
     assert set(seen) == {"alive"}
+
+
+def test_a_suspect_hears_of_it_through_others_and_refutes() -> None:
+    # Defence: Liveness.on_up tells a new peer of all suspicions. n00 never gets a link to n02 again.
+    net, _, hosts = build(3)
+    net.run(10)
+    net.cut(lambda a, b: "n00" in (a.name, b.name))
+    net.run(100)
+    lost = hosts[2].signer.id
+    assert hosts[0].node.health(lost).value == "dead"
+    net.cut(lambda a, b: {a.name, b.name} == {"n00", "n02"})
+    net.run(30)
+    assert hosts[0].node.health(lost).value == "alive"
 
 
 def test_statuses_reach_everybody() -> None:
