@@ -355,14 +355,19 @@ async def _open(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     stream = trio.SSLStream(tcp, _tls(), server_hostname=None, https_compatible=True)
     try:
         await stream.do_handshake()
-    except (trio.BrokenResourceError, ssl.SSLError, OSError) as error:
+        if stream.selected_alpn_protocol() != protocol.ALPN:
+            raise _no_lane(where)
+        certificate: bytes = stream.getpeercert(binary_form=True)
+    except BaseException as error:
         await trio.aclose_forcefully(stream)
-        raise Unreachable(f"{where}: no TLS ({_cause(error)}); is this a mesh port?") from None
-    if stream.selected_alpn_protocol() != protocol.ALPN:
-        await trio.aclose_forcefully(stream)
-        raise Untrusted(f"{where}: it does not speak the control protocol of a mesh")
-    certificate: bytes = stream.getpeercert(binary_form=True)
+        if isinstance(error, (trio.BrokenResourceError, OSError)):
+            raise Unreachable(f"{where}: no TLS ({_cause(error)}); is this a mesh port?") from None
+        raise
     return stream, sha256(certificate).digest()
+
+
+def _no_lane(where: protocol.Target) -> Untrusted:
+    return Untrusted(f"{where}: it does not speak the control protocol of a mesh")
 
 
 def _tls() -> ssl.SSLContext:

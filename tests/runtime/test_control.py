@@ -1,0 +1,421 @@
+"""The control API: who may ask, what is answered, and that a client believes only what is signed."""
+
+import os
+import struct
+from io import StringIO
+
+import pytest
+import trio
+import workshop
+from benchmarks.homes import Plan
+from runtime.meshes import SECONDS, decided, made, running, until
+
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.host import audit
+from faramesh_mesh.records.ids import NO_MESH, Digest, MeshId, RecordId
+from faramesh_mesh.records.rejection import Reason, Rejected
+from faramesh_mesh.runtime.control import desk, hello, protocol, server
+from faramesh_mesh.runtime.control.answers import (
+    Answer,
+    AuditPage,
+    Challenge,
+    Code,
+    Counters,
+    Decided,
+    Failed,
+    Hearing,
+    Held,
+    IdPage,
+    LinkInfo,
+    Links,
+    NodeInfo,
+    OfferOutcome,
+    Outcomes,
+    RecordPage,
+    StatusEntry,
+    StatusPage,
+    printable,
+)
+from faramesh_mesh.runtime.control.client import connect
+from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
+from faramesh_mesh.runtime.control.protocol import TcpTarget, UnixTarget, parse_target
+from faramesh_mesh.runtime.control.requests import (
+    AskAudit,
+    AskBody,
+    AskIds,
+    AskInfo,
+    AskStatuses,
+    Decide,
+    Fetch,
+    Greeting,
+    Holds,
+    Offer,
+    Proof,
+    Pull,
+    Request,
+    Watch,
+)
+from faramesh_mesh.runtime.links import TlsStream, taken_from
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.node import open_node
+from faramesh_mesh.runtime.store import Store, StoreFullError
+from faramesh_mesh.runtime.tls import Lane, open_context, server_context
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import RecordSet
+from faramesh_mesh.trust.keys import verify
+
+ID, MESH, KEY = RecordId(b"i" * 32), MeshId(b"m" * 32), workshop.signer("ops").id
+
+REQUESTS: tuple[Request, ...] = (
+    Greeting(MESH, 3, b"n" * 32),
+    Proof(KEY, b"s" * 64),
+    AskInfo(),
+    Pull(2, ((0, 7), (3, 1)), 12),
+    AskIds(4),
+    Fetch((ID,)),
+    AskStatuses(None),
+    AskStatuses(KEY),
+    AskBody(Digest(b"d" * 32)),
+    Offer((b"r",), (b"root",), (b"body",)),
+    Holds((ID,), (Digest(b"d" * 32),)),
+    Decide("n00", "bank/pay", b'{"amount":1}'),
+    AskAudit(7, 20, last=True),
+    Watch(3, 1_000),
+)
+ANSWERS: tuple[Answer, ...] = (
+    Challenge(MESH, (b"root",), b"p" * 32, (b"enrolment",), b"n" * 32, b"s" * 64),
+    Failed(Code.BUSY, "later"),
+    NodeInfo(MESH, "n", KEY, "a:1", "eu", "s", 1, 2, b"f" * 16, 1, True, ("n",), 1, 2, 3, "", 4, 5),
+    RecordPage((b"root",), (b"record",), 9, 10, b"f" * 16),
+    IdPage((ID,), None),
+    StatusPage((StatusEntry(b"status", Hearing.ALIVE, 12),), more=True),
+    Outcomes(
+        (OfferOutcome(ID, None, duplicate=True), OfferOutcome(None, Rejected(Reason.STALE, "x"), False))
+    ),
+    Held((True, False), (True,)),
+    Decided("deny", "killed", "", 0, None, ID, "loop", "ops", 3),
+    AuditPage((b"entry",), 4),
+    Counters((("frames_in", 3),)),
+    Links(KEY, (LinkInfo(KEY, "a:1", "eu", dialled=True),)),
+)
+
+
+@pytest.mark.parametrize("message", [*REQUESTS, *ANSWERS], ids=lambda message: type(message).__name__)
+def test_messages_survive_the_wire(message):
+    framed = protocol.frame(message)
+    (size,) = protocol.LENGTH.unpack(framed[:4])
+    assert size == len(framed) - 4
+    read = protocol.read_request if message.TAG < 64 else protocol.read_answer
+    assert read(framed[4:]) == message
+
+
+@pytest.mark.parametrize("message", REQUESTS, ids=lambda message: type(message).__name__)
+def test_no_part_of_a_request_is_a_request(message):
+    body = protocol.frame(message)[4:]
+    for size in range(len(body)):
+        assert isinstance(protocol.read_request(body[:size]), Rejected)
+    assert isinstance(protocol.read_request(body + b"\0"), Rejected)
+
+
+def test_an_answer_is_no_request():
+    assert isinstance(protocol.read_request(protocol.frame(ANSWERS[0])[4:]), Rejected)
+
+
+def test_texts_of_answers_cannot_drive_a_terminal():
+    assert printable("a\x1b[2J\u202eb", 100).isprintable()
+    assert printable("é" * 400, 5) == "éé"
+
+
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [
+        ("unix:///run/mesh/control.sock", UnixTarget("/run/mesh/control.sock")),
+        ("/run/mesh/control.sock", UnixTarget("/run/mesh/control.sock")),
+        ("m1", TcpTarget("m1", 7420)),
+        ("m1:7421", TcpTarget("m1", 7421)),
+        ("[2001:db8::1]", TcpTarget("2001:db8::1", 7420)),
+        ("[2001:db8::1]:7421", TcpTarget("2001:db8::1", 7421)),
+    ],
+)
+def test_targets(text, target):
+    assert parse_target(text) == target
+
+
+@pytest.mark.parametrize("text", ["", ":7420", "m1:", "m1:x", "m1:0", "m1:99999", "unix://relative"])
+def test_what_is_no_target(text):
+    with pytest.raises(ValueError, match=r"expected|absolute"):
+        parse_target(text)
+
+
+def at(plan: Plan, number: int = 0):
+    return plan.members[number].address
+
+
+async def test_an_operator_reads_everything_and_believes_only_signatures(tmp_path):
+    plan = made(tmp_path, 2)
+    mesh = plan.author.chain.mesh
+    async with running(*plan.members) as nodes, connect(at(plan), mesh, plan.operator) as client:
+        assert client.node == nodes[0].id
+        assert [each.agent for each in client.enrolments] == ["n00"]
+        info = await client.info()
+        assert (info.name, info.ready, info.records) == ("n00", True, len(plan.author.records))
+        records = RecordSet(client.chain)
+        fleet = Fleet(records, Bodies())
+        pulled = await client.pull_into(records, fleet.apply)
+        assert pulled.equal
+        assert not pulled.refused
+        assert fleet.agents() == ("n00", "n01")
+        assert (await client.pull_into(records)).added == ()
+        digest = next(iter(fleet.wanted_bodies()))
+        assert await client.body(digest) is not None
+        assert await client.body(Digest(bytes(32))) is None
+        assert (await client.links()).links[0].node == nodes[1].id
+        assert (await client.counters())["records"] == len(plan.author.records)
+
+
+async def test_a_pull_mends_a_hole_that_no_frontier_shows(tmp_path):
+    plan = made(tmp_path, 1)
+    hidden = plan.author.kill("instance=n00")
+    forked = plan.author.fork(hidden, "ops", reason="another")
+    mesh = plan.author.chain.mesh
+    async with running(*plan.members) as (node,), connect(str(node.socket), mesh) as client:
+        await client.offer((hidden.envelope, forked.envelope))
+        records = RecordSet(client.chain)
+        for record in (*plan.author.records.in_order(),):
+            records.add(record)
+        assert forked.id not in records
+        pulled = await client.pull_into(records)
+        assert pulled.equal
+        assert [record.id for record in pulled.added] == [forked.id]
+
+
+@pytest.mark.parametrize("who", ["stranger", "enrol-less"])
+async def test_nobody_without_a_role_key_is_answered(tmp_path, who):
+    plan = made(tmp_path, 1)
+    async with running(*plan.members):
+        with pytest.raises(Refused) as refused:
+            async with connect(at(plan), plan.author.chain.mesh, workshop.signer(who)) as client:
+                await client.info()
+    assert refused.value.code is Code.NOT_AUTHORISED
+
+
+async def test_a_client_that_proves_nothing_is_not_answered(tmp_path):
+    plan = made(tmp_path, 1)
+    async with running(*plan.members), connect(at(plan), plan.author.chain.mesh) as client:
+        with pytest.raises(Refused) as refused:
+            await client.info()
+    assert refused.value.code is Code.NOT_AUTHORISED
+
+
+async def test_a_proof_holds_for_one_connection_only(tmp_path):
+    """Fails when the node's nonce is left out of what the client signs."""
+    challenge = Challenge(MESH, (), b"p" * 32, (), b"n" * 32, b"s" * 64)
+    chain = workshop.Workshop().chain
+    proof = hello.prove(workshop.signer("ops"), challenge, bytes(32), b"c" * 32)
+    good = (bytes(32), b"c" * 32, b"n" * 32)
+    assert hello.client_bytes(MESH, *good)
+    for certificate, of_client, of_server in [
+        (b"x" * 32, b"c" * 32, b"n" * 32),
+        (bytes(32), b"x" * 32, b"n" * 32),
+        (bytes(32), b"c" * 32, b"x" * 32),
+    ]:
+        assert hello.proven_role(proof, chain, certificate, of_client, of_server, verify) is None
+
+
+async def test_another_mesh_is_refused_by_both_sides(tmp_path):
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,):
+        with pytest.raises(Refused) as refused:
+            async with connect(at(plan), MESH, plan.operator):
+                pass
+        assert refused.value.code is Code.WRONG_MESH
+        with pytest.raises(ValueError, match="pinned"):
+            async with connect(at(plan), None):
+                pass
+        async with connect(str(node.socket), None) as client:
+            assert client.chain.mesh == plan.author.chain.mesh
+
+
+async def test_a_man_in_the_middle_is_found_out(tmp_path):
+    """Fails when the certificate's hash is left out of what the node signs: the relay shows a certificate of its own and
+    forwards every byte of the handshake."""
+    plan = made(tmp_path, 1)
+    relay_home = made(tmp_path / "relay", 1).members[0].home
+    async with running(*plan.members), trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port = listener.socket.getsockname()[1]
+
+        async def relay(stream):
+            outer = trio.SSLStream(stream, server_context(relay_home / "link.pem", ()), server_side=True)
+            host, _, number = at(plan).partition(":")
+            inner = trio.SSLStream(await trio.open_tcp_stream(host, int(number)), open_context(Lane.CONTROL))
+
+            async def copy(source, sink):
+                try:
+                    async for data in source:
+                        await sink.send_all(data)
+                except trio.BrokenResourceError:
+                    return
+
+            async with outer, inner, trio.open_nursery() as copies:
+                copies.start_soon(copy, outer, inner)
+                copies.start_soon(copy, inner, outer)
+
+        nursery.start_soon(trio.serve_listeners, relay, [listener])
+        with pytest.raises(Untrusted, match="in between"):
+            async with connect(f"127.0.0.1:{port}", plan.author.chain.mesh, plan.operator):
+                pass
+        nursery.cancel_scope.cancel()
+
+
+async def test_offers_say_what_became_of_each(tmp_path):
+    plan = made(tmp_path, 1)
+    kill = plan.author.kill("instance=n00", tools=("bank/*",))
+    broken = bytearray(plan.author.kill("instance=n00", reason="broken").envelope)
+    broken[-1] ^= 1
+    async with running(*plan.members) as (node,):
+        async with connect(at(plan), plan.author.chain.mesh, plan.operator) as client:
+            outcomes = await client.offer((kill.envelope, bytes(broken), kill.envelope))
+            assert outcomes[0].id == kill.id
+            assert outcomes[1].rejected is not None
+            assert outcomes[1].rejected.reason is Reason.BAD_SIGNATURE
+            assert (await client.holds((kill.id, ID))).records == (True, False)
+        await until(node, lambda: not decided(node).permits)
+
+
+async def test_decisions_and_the_audit_log_are_for_the_unix_socket(tmp_path):
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,):
+        await until(node, lambda: decided(node).permits)
+        async with connect(at(plan), plan.author.chain.mesh, plan.operator) as client:
+            for ask in (lambda: client.decide("bank/pay"), client.audit):
+                with pytest.raises(Refused) as refused:
+                    await ask()
+                assert refused.value.code is Code.LOCAL_ONLY
+        async with connect(str(node.socket), None) as client:
+            decision = await client.decide("bank/pay", b'{"amount": 5}', agent="n00")
+            assert (decision.effect, decision.reason) == ("permit", decision.reason)
+            for arguments in (b"{]", b"[]", b'{"a":' * 200 + b"1" + b"}" * 200):
+                with pytest.raises(Refused):
+                    await client.decide("bank/pay", arguments)
+            assert (await client.decide("bank/pay", agent="nobody")).effect == "deny"
+            page = await client.audit()
+            assert isinstance(audit.verify(page.entries), audit.Head)
+            assert (await client.audit(last=True, limit=1)).entries == page.entries[-1:]
+
+
+async def test_a_watch_ends_with_a_change_or_in_time(tmp_path):
+    plan = made(tmp_path, 1)
+    kill = plan.author.kill("instance=n00")
+    async with (
+        running(*plan.members) as (node,),
+        connect(str(node.socket), None) as watcher,
+        connect(str(node.socket), None) as client,
+        trio.open_nursery() as nursery,
+    ):
+        before = await watcher.watch(0)
+        assert await watcher.watch(before, within=0.01) == before
+        nursery.start_soon(client.offer, (kill.envelope,))
+        with trio.fail_after(SECONDS):
+            assert await watcher.watch(before, within=SECONDS) > before
+
+
+async def test_a_client_whose_request_was_cancelled_is_used_up(tmp_path):
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,), connect(str(node.socket), None) as client:
+        generation = await client.watch(0)
+        with trio.move_on_after(0.01):
+            await client.watch(generation, within=SECONDS)
+        with pytest.raises(Unreachable, match="connect again"):
+            await client.info()
+
+
+async def raw(plan: Plan) -> TlsStream:
+    host, _, port = at(plan).partition(":")
+    stream = TlsStream(
+        taken_from(await trio.open_tcp_stream(host, int(port))), open_context(Lane.CONTROL), server_side=False
+    )
+    await stream.do_handshake()
+    return stream
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        struct.pack(">I", 0xFFFFFFFF),
+        struct.pack(">I", protocol.MAX_GREETING + 1),
+        struct.pack(">I", 3) + b"\xc1\xc1\xc1",
+        protocol.frame(AskInfo()),
+    ],
+    ids=["endless", "large", "not MessagePack", "no greeting"],
+)
+async def test_garbage_costs_the_sender_the_connection_and_nothing_else(tmp_path, garbage):
+    """Fails when the length is not checked before the message is read, or anything is answered before the greeting."""
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,):
+        async with await raw(plan) as stream:
+            with trio.fail_after(SECONDS):
+                await stream.send_all(garbage)
+                answer = b""
+                try:
+                    while data := await stream.receive_some():
+                        answer += data
+                except trio.BrokenResourceError:
+                    pass
+            assert len(answer) < 200
+        async with connect(str(node.socket), None) as client:
+            assert (await client.info()).ready
+
+
+async def test_a_client_that_says_nothing_is_dropped(tmp_path, monkeypatch):
+    """Fails without the deadline on the greeting."""
+    monkeypatch.setattr(server, "GREETING_SECONDS", 0.05)
+    plan = made(tmp_path, 1)
+    async with running(*plan.members), await raw(plan) as stream:
+        with trio.fail_after(SECONDS):
+            assert await stream.receive_some() == b""
+
+
+async def test_too_many_clients_are_told_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "MAX_LOCAL", 1)
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,), connect(str(node.socket), None):
+        with pytest.raises(Refused) as refused:
+            async with connect(str(node.socket), None):
+                pass
+        assert refused.value.code is Code.BUSY
+
+
+async def test_a_full_disk_acknowledges_nothing_but_enforces(tmp_path, monkeypatch):
+    plan = made(tmp_path, 1)
+    kill = plan.author.kill("instance=n00")
+    monkeypatch.setattr(desk, "OFFER_SECONDS", 0.1)
+    async with open_node(plan.members[0].home, log=Log(StringIO())) as node:
+        await node.wait_ready()
+        with monkeypatch.context() as patch:
+
+            def full(_store, _batch):
+                raise StoreFullError("no room")
+
+            patch.setattr(Store, "commit", full)
+            async with connect(str(node.socket), None) as client:
+                with pytest.raises(Refused) as refused:
+                    await client.offer((kill.envelope,))
+                assert refused.value.code is Code.STORE
+                assert decided(node).record == kill.id
+                assert (await client.holds((kill.id,))).records == (False,)
+                assert (await client.info()).store == "no room"
+        async with connect(str(node.socket), None) as client:
+            with trio.fail_after(SECONDS):
+                while not (await client.holds((kill.id,))).records[0]:  # noqa: ASYNC110 - it retries by its own clock
+                    await trio.sleep(0.05)
+
+
+async def test_nobody_listens():
+    with pytest.raises(Unreachable, match="is the node running"):
+        async with connect(f"/nowhere/{os.getpid()}.sock", None):
+            pass
+
+
+def test_no_mesh_is_no_mesh():
+    assert len(NO_MESH) == 32
