@@ -81,12 +81,19 @@ class Holdings:
         record = admit(data, self.records.chain, self._verify)
         if isinstance(record, Rejected):
             return record
-        if self.records.add(record) is not Admission.ADDED:
-            return Known(record.id)
-        self.fleet.apply(record)
-        self._records_due.append((record.id, data))
-        self.changed = True
-        return record
+        match self.records.add(record):
+            case Admission.DUPLICATE | Admission.SURPLUS:
+                return Known(record.id)
+            case Admission.REPLACED:
+                # One of a flood of forks: any five prove it, so this one is worth neither a disk write nor a flood.
+                self.fleet.apply(record)
+                self.changed = True
+                return Known(record.id)
+            case Admission.ADDED:
+                self.fleet.apply(record)
+                self._records_due.append((record.id, data))
+                self.changed = True
+                return record
 
     def extend(self, data: bytes) -> bool | Rejected:
         """Take in one root document: True if the chain grew, False if it was held."""

@@ -146,12 +146,18 @@ class Liveness:
         self._accuse(self._slot_of(node), self._members.own, None, mono)
 
     def on_suspect(self, link: Link, message: Suspect, mono: int) -> bool:
-        """A peer suspects somebody. True if it is this node, which must refute."""
+        """A peer suspects somebody. True if it is this node, which must refute.
+
+        Nobody signs a suspicion, so it may not name a status that is not held here: one with an incarnation out of
+        thin air could never be refuted. Whoever knows a newer status shows it, signed.
+        """
         node = message.slot.node
+        held = self._slot_of(node)
+        if message.slot.order < held.order or self._members.region(node) is None:
+            return False
         if node == self._members.own:
-            return message.slot.order >= self._slot_of(node).order
-        if self._members.region(node) is not None and message.slot.order >= self._slot_of(node).order:
-            self._accuse(message.slot, message.accuser, link, mono)
+            return message.slot.order == held.order
+        self._accuse(held, message.accuser, link, mono)
         return False
 
     def refute(self) -> None:

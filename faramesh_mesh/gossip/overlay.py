@@ -127,15 +127,19 @@ class Overlay:
 
     def on_neighbour(self, link: Link, message: Neighbour) -> None:
         """A peer asks to stay."""
-        accepted = True
-        links = len(self._links.full)
-        if links > self._config.cap:
-            accepted = message.urgent
-            if accepted:
+        accepted = len(self._links.full) <= self._config.cap and self._has_room(link)
+        if not accepted and message.urgent:
+            accepted = True
+            if len(self._links.full) > self._config.cap:
                 self._drop_one(link)
-        elif links > self._config.near + self._config.far + _SLACK:
-            accepted = message.urgent
         self._links.talk(link, Neighbours(accepted, self._sample(link)))
+
+    def _has_room(self, link: Link) -> bool:
+        """Whether there are not too many links on the new one's side of the border, near or far."""
+        near, far = self._targets()
+        is_near = self._is_near(link)
+        same = sum(self._is_near(other) == is_near for other in self._links.full.values())
+        return same <= (near if is_near else far) + _SLACK
 
     def on_neighbours(self, link: Link, message: Neighbours) -> None:
         """The answer to our question to stay."""
@@ -209,22 +213,29 @@ class Overlay:
 
     # Choosing
 
-    def _wanted(self) -> tuple[int, int]:
-        """How many near and far links are missing."""
+    def _targets(self) -> tuple[int, int]:
+        """How many near and far links there should be: in a region that is too small for its near links, or alone, the
+        others make up for them."""
         sizes = self._members.sizes()
         own = self._members.own_region
         here = max(sizes.get(own, 0) - self._members.is_own_member, 0)
         elsewhere = sum(sizes.values()) - sizes.get(own, 0)
-        most = self._config.near + self._config.far
-        if here + elsewhere == 0:
-            return (0, 0) if self._links.full else (1, 0)
         if here + elsewhere < SMALL:
-            near, far = here, elsewhere
-        else:
-            near = min(here, max(self._config.near, most - elsewhere))
-            far = min(elsewhere, most - near)
-        linked = [self._region(link) == own for link in self._links.full.values()]
+            return here, elsewhere
+        most = self._config.near + self._config.far
+        near = min(here, max(self._config.near, most - elsewhere))
+        return near, min(elsewhere, most - near)
+
+    def _wanted(self) -> tuple[int, int]:
+        """How many near and far links are missing."""
+        near, far = self._targets()
+        if near + far == 0:
+            return (0, 0) if self._links.full else (1, 0)
+        linked = [self._is_near(link) for link in self._links.full.values()]
         return max(near - sum(linked), 0), max(far - (len(linked) - sum(linked)), 0)
+
+    def _is_near(self, link: Link) -> bool:
+        return self._region(link) == self._members.own_region
 
     def _choices(self, mono: int) -> list[Contact]:
         """The contacts that may be dialled now."""

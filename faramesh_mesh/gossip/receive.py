@@ -206,7 +206,7 @@ class Receiver:
             case Suspect():
                 if parts.liveness.on_suspect(link, message, mono):
                     parts.liveness.refute()
-                    parts.own.outlive(message.slot.incarnation)
+                    parts.own.outlive(parts.own.incarnation)
                     parts.own.due_soon(mono, parts.cadence())
             case Neighbour():
                 parts.overlay.on_neighbour(link, message)

@@ -18,10 +18,21 @@ from faramesh_mesh.gossip.events import Connected, LinkId, Now, Received, Tick, 
 from faramesh_mesh.gossip.framing import PREFIX_SIZE, Splitter, frame
 from faramesh_mesh.gossip.holdings import Durable
 from faramesh_mesh.gossip.links import Links
-from faramesh_mesh.gossip.messages import Digests, Hello, MessageType, Ping, Pull, Shuffle, Summary
+from faramesh_mesh.gossip.messages import (
+    Digests,
+    Hello,
+    MessageType,
+    Ping,
+    Pull,
+    Shuffle,
+    SlotVersion,
+    Summary,
+    Suspect,
+)
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.gossip.rng import SplitMix64
 from faramesh_mesh.gossip.timers import Timers
+from faramesh_mesh.records.chain import MAX_SEQ
 from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.records.rejection import Reason
 from faramesh_mesh.records.role import Role
@@ -397,3 +408,32 @@ def test_statuses_that_nobody_asked_for_are_not_even_verified() -> None:
     door.send(wire.envelopes(MessageType.STATUSES, [status.envelope]))
     assert door.reasons == [Reason.UNEXPECTED]
     assert not checked
+
+
+@pytest.mark.parametrize("incarnation", [1, 2, MAX_SEQ])
+def test_a_suspicion_out_of_thin_air_cannot_silence_a_node(incarnation: int) -> None:
+    # Defence: Liveness.on_suspect believes in no status that is not held. Else nothing could ever refute this one.
+    net = Net(workshop.Workshop().chain)
+    shop = workshop.Workshop()
+    for name in ("a", "b", "c", "d"):
+        shop.enrol(name)
+    records = tuple(shop.records.in_order())
+    hosts = [net.add(name, records, ("a:7420",)) for name in ("a", "b", "c", "d")]
+    net.run(10)
+    for victim in hosts[:3]:
+        for host in hosts[:3]:
+            if host is victim:
+                continue
+            slot = SlotVersion(victim.signer.id, incarnation, MAX_SEQ if incarnation > 1 else 1)
+            for end in list(host.ends.values()):
+                if end.other is not None and end.other.host is hosts[3]:
+                    net._deliver(end, wire.write(Suspect(slot, hosts[3].signer.id))[PREFIX_SIZE:])
+    net.run(60)
+    for host in hosts:
+        assert {host.node.health(other.signer.id).value for other in hosts} == {"alive"}
+        status = host.node.statuses.get(host.signer.id)
+        assert status is not None
+        assert status.payload.incarnation < 10
+        assert all(
+            other.node.statuses.version(host.signer.id).order == status.payload.order for other in hosts
+        )

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from faramesh_mesh.gossip import messages as m
 from faramesh_mesh.gossip import wire
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
+from faramesh_mesh.records.chain import MAX_SEQ
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.state.trie import Branch
 
-SEQ = st.integers(1, 1 << 32)
+SEQ = st.integers(1, MAX_SEQ)
 NODES = st.sampled_from([workshop.node_signer(name).id for name in "abcd"]) | st.binary(
     min_size=16, max_size=16
 ).map(KeyId)
@@ -32,7 +33,7 @@ SUMMARIES = st.builds(
     st.binary(min_size=16, max_size=16),
     st.binary(min_size=8, max_size=8),
 )
-SLOTS = st.builds(m.SlotVersion, NODES, SEQ, st.integers(0, 1 << 32))
+SLOTS = st.builds(m.SlotVersion, NODES, SEQ, st.integers(0, MAX_SEQ))
 PEERS = st.lists(st.builds(m.PeerAddress, NODES, st.sampled_from(["x:1", "b:1", "a:7420"])), max_size=8).map(
     tuple
 )
