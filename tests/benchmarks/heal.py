@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import trio
 
-from benchmarks.homes import REGIONS, Member, free_ports
+from benchmarks.homes import REGIONS, Member
 from benchmarks.live import Live, live_mesh
 from benchmarks.measure import Aim, Figure, Options, Result
 from benchmarks.node_process import globs
+from faramesh_cli.demo.ports import free_ports
 from faramesh_cli.demo.relay import Backbone, Manner
 from faramesh_mesh.records.ids import RecordId
 

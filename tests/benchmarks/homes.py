@@ -4,7 +4,6 @@ Measuring starts where joining ends, so the minutes of typing are skipped. All e
 the enrol key's CA, an enrolment and a link certificate a node, and a store that holds the chain and the first records.
 """
 
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import workshop
 
+from faramesh_cli.demo.ports import free_ports
 from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.record import Record
@@ -129,16 +129,3 @@ def _bodies(plan: Plan) -> list[bytes]:
         if digest is not None
     }
     return [body for digest in sorted(digests) if (body := plan.author.bodies.get(digest)) is not None]
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now. All are held open until all are found, so they differ."""
-    held = []
-    for _ in range(count):
-        sock = socket.socket()
-        sock.bind(("127.0.0.1", 0))
-        held.append(sock)
-    ports = [int(sock.getsockname()[1]) for sock in held]
-    for sock in held:
-        sock.close()
-    return ports

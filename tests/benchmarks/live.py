@@ -1,5 +1,7 @@
 """A mesh of real node processes on this machine, from homes made by `homes`."""
 
+import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -18,6 +20,8 @@ from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import ControlError
 
 POLL = 0.05
+_ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(sys.path), "FARAMESH_MESH_DEBUG": "1"}
+"""Nodes find this package wherever they are started, and a fault of theirs comes with its traceback."""
 NO_PROXIES: Mapping[str, str] = MappingProxyType({})
 PERMIT_ALL = "agent bench { default permit }"
 
@@ -47,7 +51,7 @@ class Live:
             ["--home", str(member.home), "node", "run"],
             member.home / "node.log",
             program=program,
-            environment=environment,
+            environment={**_ENVIRONMENT, **(environment or {})},
         )
 
     @asynccontextmanager
@@ -134,7 +138,7 @@ async def until(
         raise TimeoutError(f"{member.name} was not there within {within} s: {tail(member)}")
 
 
-def tail(member: Member, lines: int = 5) -> str:
+def tail(member: Member, lines: int = 12) -> str:
     """The end of a node's log."""
     log = member.home / "node.log"
     return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "no log"

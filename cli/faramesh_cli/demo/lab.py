@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shlex
-import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import trio
 
 from faramesh_cli.demo.callers import Callers
+from faramesh_cli.demo.ports import free_ports
 from faramesh_cli.demo.processes import Processes
 from faramesh_cli.demo.relay import Backbone
 from faramesh_mesh.records.ids import RecordId
@@ -212,23 +212,13 @@ class Lab:
 
 def cast(folder: Path, agents: int, regions: int) -> tuple[Agent, ...]:
     """The agents of the story, spread evenly over the regions, each on an address of this machine."""
-    ports = _free_ports(agents)
+    ports = free_ports(agents)
     made = []
     for number in range(agents):
         region = REGIONS[number % regions]
         name = f"{region}-{number // regions + 1}"
         made.append(Agent(name, region, folder / name, f"127.0.0.1:{ports[number]}"))
     return tuple(made)
-
-
-def _free_ports(count: int) -> list[int]:
-    held = [socket.socket() for _ in range(count)]
-    for sock in held:
-        sock.bind(("127.0.0.1", 0))
-    ports = [int(sock.getsockname()[1]) for sock in held]
-    for sock in held:
-        sock.close()
-    return ports
 
 
 def joining_at_once() -> int:
