@@ -355,8 +355,7 @@ async def _open(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     stream = trio.SSLStream(tcp, _tls(), server_hostname=None, https_compatible=True)
     try:
         await stream.do_handshake()
-        if stream.selected_alpn_protocol() != protocol.ALPN:
-            raise _no_lane(where)
+        _check_lane(stream, where)
         certificate: bytes = stream.getpeercert(binary_form=True)
     except BaseException as error:
         await trio.aclose_forcefully(stream)
@@ -366,8 +365,9 @@ async def _open(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     return stream, sha256(certificate).digest()
 
 
-def _no_lane(where: protocol.Target) -> Untrusted:
-    return Untrusted(f"{where}: it does not speak the control protocol of a mesh")
+def _check_lane(stream: trio.SSLStream[trio.SocketStream], where: protocol.Target) -> None:
+    if stream.selected_alpn_protocol() != protocol.ALPN:
+        raise Untrusted(f"{where}: it does not speak the control protocol of a mesh")
 
 
 def _tls() -> ssl.SSLContext:
