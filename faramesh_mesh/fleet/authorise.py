@@ -13,7 +13,6 @@ from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Rollouts
 from faramesh_mesh.fleet.validity import Validity
 from faramesh_mesh.records.ids import RecordId
-from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rollout import OnAbort
 from faramesh_mesh.state.record_set import RecordSet
@@ -46,7 +45,7 @@ class Authoriser:
         denials = [
             self._denial(Cause.KILLED, each.record, each.kill.reason) for each in live if not each.kill.tools
         ]
-        denials += [Denial(Cause.KEY_OVERFLOW, None, "", key.name) for key in self._kills.floods(agent)]
+        denials += [Denial(Cause.KEY_OVERFLOW, None, "", key.name) for key in self._kills.flooded(agent)]
         enrolled = self._enrolments.live(agent)
         if not isinstance(enrolled, Enrolled):
             denials.append(Denial(enrolled))
@@ -63,29 +62,39 @@ class Authoriser:
     def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
         """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.
 
-        The walk ends at a rollout that is complete, and at a restore, below which lies what it was killed for.
+        The walk ends at a rollout that is complete, and at one that was aborted and denies. Of a restored agent only the
+        restore and plans made knowing of it count: all else may be what it was killed for.
         """
         versions: list[Version] = []
+        restores = self._kills.restores(agent)
         for plan in self._rollouts.of_line(agent.enrolment.line):
             progress = self._rollouts.progress(plan, agent.coverage)
             if (
                 not progress.granted
                 or self._rollouts.expired(plan, wall)
                 or not self._rollouts.in_cohort(plan, agent, progress.stage)
+                or not self._knows(plan, restores)
             ):
                 continue
             halt = self._rollouts.halt(plan, agent, wall)
             if halt is not None and halt.is_final:
                 on_abort = plan.rollout.on_abort
-                if on_abort is OnAbort.DENY and not any(version.adopt for version in versions):
-                    return self._stopped(plan, halt)
+                if on_abort is OnAbort.DENY:
+                    return tuple(versions) if versions else self._stopped(plan, halt)
                 if on_abort is OnAbort.HOLD:
                     versions.append(self._version(plan, progress.stage, adopt=False))
                 continue
             versions.append(self._version(plan, progress.stage, adopt=halt is None))
-            if plan.record.kind is Kind.RESTORE or (halt is None and progress.stage >= plan.final):
+            if halt is None and progress.stage >= plan.final:
                 break
         return tuple(versions)
+
+    def _knows(self, plan: Plan, restores: tuple[Record, ...]) -> bool:
+        """Whether a plan is each of these restores or was signed knowing of it."""
+        return all(
+            plan.record.id == restore.id or self._records.has_seen(plan.record, restore)
+            for restore in restores
+        )
 
     def _version(self, plan: Plan, stage: int, *, adopt: bool) -> Version:
         policy = self._rollouts.policy(plan)
@@ -98,7 +107,7 @@ class Authoriser:
             media_type=policy.media_type,
             message=policy.message,
             rollout=plan.record.id,
-            epoch=self._rollouts.epoch(plan.record) or 0,
+            epoch=self._rollouts.epoch(plan),
             stage=stage,
             trial=plan.rollout.trial,
             adopt=adopt,

@@ -15,7 +15,7 @@ class Cause(StrEnum):
     ENROLMENT_CONFLICT = "two enrolments disagree"
     REVOKED = "enrolment revoked"
     KILLED = "killed"
-    KEY_OVERFLOW = "a kill key flooded or ran past its quota, which counts as killing its whole scope"
+    KEY_OVERFLOW = "a key flooded or used up its quota: until it is revoked, all in its scope is denied"
     NO_POLICY = "no policy yet"
     ABORTED = "its rollout was aborted and denies"
     VOIDED = "the policy it ran lost its grant"

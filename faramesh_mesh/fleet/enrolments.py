@@ -29,16 +29,26 @@ def facts(enrolment: Enrolment) -> dict[str, str]:
     return {**dict(enrolment.labels), INSTANCE: enrolment.agent}
 
 
+@dataclass(frozen=True, slots=True)
+class _History:
+    """All enrolments of one agent that are held and not void; those that count; and which replaced which (old, later)."""
+
+    ever: tuple[Enrolled, ...]
+    effective: tuple[Enrolled, ...]
+    replaced: tuple[tuple[Enrolled, Enrolled], ...]
+
+
 class Enrolments:
     """The enrolments of a fleet."""
 
-    __slots__ = ("_index", "_live", "_records", "_stamp", "_validity")
+    __slots__ = ("_histories", "_index", "_live", "_records", "_stamp", "_validity")
 
     def __init__(self, records: RecordSet, index: Index, validity: Validity) -> None:
         self._records = records
         self._index = index
         self._validity = validity
         self._live: dict[str, Enrolled | Cause] = {}
+        self._histories: dict[str, _History] = {}
         self._stamp = validity.stamp
 
     def agents(self) -> tuple[str, ...]:
@@ -47,40 +57,56 @@ class Enrolments:
 
     def live(self, agent: str) -> Enrolled | Cause:
         """The agent's one live enrolment, or why it has none. Remembered until a record is added."""
-        if self._stamp != self._validity.stamp:
-            self._live.clear()
-            self._stamp = self._validity.stamp
+        self._refresh()
         known = self._live.get(agent)
         if known is None:
             known = self._live[agent] = self._judge(agent)
         return known
 
+    def _refresh(self) -> None:
+        if self._stamp != self._validity.stamp:
+            self._live.clear()
+            self._histories.clear()
+            self._stamp = self._validity.stamp
+
     def _judge(self, agent: str) -> Enrolled | Cause:
-        found = [each for each in self._effective(agent) if self._is_live(each)]
+        history = self._history(agent)
+        revocations = [
+            record
+            for record in self._index.agent_revocations.get(agent, ())
+            if self._validity.restricts(record)
+        ]
+        replaced = {old.record.id for old, _ in history.replaced}
+        found = [
+            each
+            for each in history.effective
+            if each.record.id not in replaced and not self._revoked(each, revocations)
+        ]
         if not found:
-            return Cause.REVOKED if self._index.agent_revocations.get(agent) else Cause.NOT_ENROLLED
+            return Cause.REVOKED if revocations else Cause.NOT_ENROLLED
         first = min(found, key=lambda each: each.record.id)
         says = (first.enrolment.node, first.enrolment.labels, first.enrolment.line)
         if any((e.enrolment.node, e.enrolment.labels, e.enrolment.line) != says for e in found):
             return Cause.ENROLMENT_CONFLICT
         return first
 
+    def _revoked(self, enrolled: Enrolled, revocations: list[Record]) -> bool:
+        return any(
+            self._validity.may(revocation.key, Role.ENROL, enrolled.coverage)
+            and not self._records.has_seen(enrolled.record, revocation)
+            for revocation in revocations
+        )
+
     def ever(self, agent: str) -> tuple[Enrolled, ...]:
         """All enrolments of the agent that are held, superseded and revoked ones too, but no void ones: a kill looks at
         what an agent was enrolled as when its signer saw it."""
-        return tuple(
-            self._view(record)
-            for record in self._index.enrolments.get(agent, ())
-            if self._validity.restricts(record)
-        )
+        return self._history(agent).ever
 
     def superseded_before(self, enrolled: Enrolled, record: Record) -> bool:
         """Whether the signer of `record` had seen an enrolment that replaced this one."""
-        if len(self._index.enrolments.get(enrolled.enrolment.agent, ())) < 2:
-            return False  # the usual case, asked for every kill and agent
         return any(
-            enrolled.record.id in later.enrolment.supersedes and self._records.has_seen(record, later.record)
-            for later in self._effective(enrolled.enrolment.agent)
+            old.record.id == enrolled.record.id and self._records.has_seen(record, later.record)
+            for old, later in self._history(enrolled.enrolment.agent).replaced
         )
 
     def of_node(self, node: KeyId) -> tuple[str, ...]:
@@ -107,24 +133,33 @@ class Enrolments:
                 return record.payload.node
         return None
 
-    def _effective(self, agent: str) -> list[Enrolled]:
-        return [
-            view
-            for record in self._index.enrolments.get(agent, ())
-            if self._validity.grants(record)
-            and self._validity.backed(record, Role.ENROL, (view := self._view(record)).coverage)
-        ]
+    def _history(self, agent: str) -> _History:
+        self._refresh()
+        known = self._histories.get(agent)
+        if known is None:
+            known = self._histories[agent] = self._read_history(agent)
+        return known
 
-    def _is_live(self, enrolled: Enrolled) -> bool:
-        agent = enrolled.enrolment.agent
-        if any(enrolled.record.id in other.enrolment.supersedes for other in self._effective(agent)):
-            return False
-        return not any(
-            self._validity.restricts(revocation)
-            and self._validity.may(revocation.key, Role.ENROL, enrolled.coverage)
-            and not self._records.has_seen(enrolled.record, revocation)
-            for revocation in self._index.agent_revocations.get(agent, ())
+    def _read_history(self, agent: str) -> _History:
+        records = [r for r in self._index.enrolments.get(agent, ()) if self._validity.restricts(r)]
+        ever = tuple(self._view(record) for record in records)
+        # What an enrolment replaces must be held: a kill may cover the agent by it.
+        effective = tuple(
+            each
+            for each in ever
+            if all(old in self._records for old in each.enrolment.supersedes)
+            and self._validity.grants(each.record)
+            and self._validity.backed(each.record, Role.ENROL, each.coverage)
         )
+        by_id = {each.record.id: each for each in ever}
+        # Who replaces an enrolment must be able to reach the agent as it is, not only as he says it will be.
+        replaced = tuple(
+            (by_id[old], later)
+            for later in effective
+            for old in later.enrolment.supersedes
+            if old in by_id and self._validity.backed(later.record, Role.ENROL, by_id[old].coverage)
+        )
+        return _History(ever, effective, replaced)
 
     def _view(self, record: Record) -> Enrolled:
         enrolment = record.payload

@@ -9,7 +9,7 @@ from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
 from faramesh_mesh.fleet.index import Index
 from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Progress, Rollouts
-from faramesh_mesh.fleet.validity import Coverage, Validity
+from faramesh_mesh.fleet.validity import EVERY_KEY, Validity
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.policy import Policy
@@ -66,8 +66,9 @@ class KillView:
     agents: tuple[str, ...]
 
 
-EVERY_KEY: Coverage = -1
-"""The coverage of an agent that is in every scope: how a rollout as a whole is judged."""
+NEWEST = 16
+"""Records of one key that have not their signatures yet, or that no plan refers to yet, whose bodies are worth holding: so
+that others can look at what they are asked to sign. More lets one key of several fill every node's disk."""
 
 
 class Fleet:
@@ -81,18 +82,23 @@ class Fleet:
         self._index = Index()
         validity = Validity(records, self._index)
         self._enrolments = Enrolments(records, self._index, validity)
-        self._rollouts = Rollouts(records, self._index, validity, bodies)
+        self._rollouts = Rollouts(records, self._index, validity, self._enrolments, bodies)
         self._kills = Kills(records, self._index, validity, self._enrolments, self._rollouts)
-        void_free = Rollouts(records, self._index, Validity(records, self._index, lenient=True), bodies)
+        lenient = Validity(records, self._index, lenient=True)
+        void_free = Rollouts(records, self._index, lenient, self._enrolments, bodies)
         self._authoriser = Authoriser(
             records, self._enrolments, self._kills, self._rollouts, validity, void_free
         )
+        records.take_evicted()
         for record in records.in_order():
             self._index.apply(record)
 
     def apply(self, record: Record) -> None:
-        """Take in one record that was added to the set."""
-        self._index.apply(record)
+        """Take in one record that was added to the set, and forget those that it replaced."""
+        if record.id in self._records:
+            self._index.apply(record)
+        for evicted in self._records.take_evicted():
+            self._index.retract(evicted)
 
     def authorise(self, agent: str, wall: int) -> Authority:
         """What the records held let an agent do at wall time `wall`, in milliseconds since 1970."""
@@ -181,11 +187,18 @@ class Fleet:
         return self._view(Plan(record, record.payload))
 
     def wanted_bodies(self) -> dict[Digest, int]:
-        """The bodies that records held name, with their sizes in bytes."""
+        """The bodies worth holding, with their sizes in bytes: those of plans that count, and of the newest records of
+        each key."""
         wanted: dict[Digest, int] = {}
-        for records in (*self._index.policies.values(), *self._index.rollouts.values()):
-            for record in records:
-                wanted.update(bodies_of(record))
+        for line in self._index.rollouts:
+            for plan in self._rollouts.of_line(line):
+                if self._rollouts.granted(plan, EVERY_KEY):
+                    policy = self._records.get(plan.rollout.policy)
+                    wanted.update(bodies_of(plan.record) | ({} if policy is None else bodies_of(policy)))
+        for listing in (*self._index.policies.values(), *self._index.rollouts.values()):
+            for record in listing:
+                if self._records.gapless(record.key) - record.head.seq < NEWEST:
+                    wanted.update(bodies_of(record))
         return wanted
 
     def _view(self, plan: Plan) -> RolloutView:
@@ -194,12 +207,13 @@ class Fleet:
         roster = () if ranks is None else tuple(ranks)
         stages = plan.rollout.stages
         reached = stages[min(progress.stage, len(stages)) - 1] if progress.stage else 0
-        halt = progress.halt or next((halt for _, halt in progress.rivals), None)
+        rivals = self._rollouts.rivals(plan, EVERY_KEY) if progress.granted else ()
+        halt = progress.halt or next((halt for _, halt in rivals), None)
         status, why = _status(plan, progress, halt, has_roster=ranks is not None)
         return RolloutView(
             plan.record,
             plan.rollout,
-            self._rollouts.epoch(plan.record) or 0,
+            self._rollouts.epoch(plan),
             status,
             why,
             progress.stage,

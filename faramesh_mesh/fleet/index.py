@@ -55,34 +55,45 @@ class Index:
         self.key_revocations: defaultdict[KeyId, list[Record]] = defaultdict(list)
         self.agent_revocations: defaultdict[str, list[Record]] = defaultdict(list)
 
-    def apply(self, record: Record) -> None:  # noqa: C901, PLR0912 - one case a kind, each one line
+    def apply(self, record: Record) -> None:
         """File one record under what it is about."""
+        for listing in self._places(record):
+            listing.append(record)
+
+    def retract(self, record: Record) -> None:
+        """Forget a record that the set has given up."""
+        for listing in self._places(record):
+            if record in listing:
+                listing.remove(record)
+
+    def _places(self, record: Record) -> tuple[list[Record], ...]:  # noqa: C901 - one case a kind, each one line
         match record.payload:
             case Enrolment(agent=agent, node_id=node):
-                self.enrolments[agent].append(record)
-                self.nodes[node].append(record)
+                return self.enrolments[agent], self.nodes[node]
             case Policy(line=line):
-                self.policies[line].append(record)
+                return (self.policies[line],)
             case Rollout(line=line, supersedes=older, lifts=lifts):
-                self.rollouts[line].append(record)
-                for rollout in older:
-                    self.successors[rollout].append(record)
-                for kill in lifts:
-                    self.restores_of_kill[kill].append(record)
+                return (
+                    self.rollouts[line],
+                    *(self.successors[rollout] for rollout in older),
+                    *(self.restores_of_kill[kill] for kill in lifts),
+                )
             case Vote(rollout=rollout):
-                self.votes[rollout].append(record)
+                return (self.votes[rollout],)
             case Cosign(target=target):
-                self.cosigns[target].append(record)
+                return (self.cosigns[target],)
             case Abort(rollout=rollout):
-                self.aborts[rollout].append(record)
+                return (self.aborts[rollout],)
             case Hold(rollout=rollout):
-                self.holds[rollout].append(record)
+                return (self.holds[rollout],)
             case Release(rollout=rollout):
-                self.releases[rollout].append(record)
+                return (self.releases[rollout],)
             case Kill(selector=selector):
                 instance = selector.instance
-                (self.kills if instance is None else self.kills_of_instance[instance]).append(record)
+                return (self.kills if instance is None else self.kills_of_instance[instance],)
             case Revocation(subject=RevokedKey(key=key)):
-                self.key_revocations[key].append(record)
+                return (self.key_revocations[key],)
             case Revocation(subject=RevokedAgent(agent=agent)):
-                self.agent_revocations[agent].append(record)
+                return (self.agent_revocations[agent],)
+            case _:
+                return ()

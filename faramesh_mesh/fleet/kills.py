@@ -51,15 +51,27 @@ class Kills:
         ]
         return tuple(sorted(found, key=lambda each: each.record.id))
 
-    def floods(self, agent: str) -> tuple[RoleKey, ...]:
-        """The kill keys that count as killing their whole scope, the agent in it, because they flooded."""
-        return tuple(
-            {
-                key.public: key
-                for enrolled in self._enrolments.ever(agent)
-                for key in self._validity.overflowing(Role.KILL, enrolled.coverage)
-            }.values()
-        )
+    def restores(self, agent: Enrolled) -> tuple[Record, ...]:
+        """The restores that have released the agent from some kill, ascending by id."""
+        name = agent.enrolment.agent
+        ever = self._enrolments.ever(name)
+        found = {
+            plan.record.id: plan.record
+            for live in self._about(name)
+            if self._covers(live, ever)
+            for plan in self._plans(live)
+            if self._lifts(plan, live, agent)
+        }
+        return tuple(found[record_id] for record_id in sorted(found))
+
+    def flooded(self, agent: str) -> tuple[RoleKey, ...]:
+        """The keys that flooded and reach the agent, as it is enrolled or ever was."""
+        found = {
+            key.public: key
+            for enrolled in self._enrolments.ever(agent)
+            for key in self._validity.flooded(enrolled.coverage)
+        }
+        return tuple(found.values())
 
     def _about(self, agent: str) -> Iterator[LiveKill]:
         """Kills whose selector could match the agent, void ones left out."""
@@ -81,20 +93,27 @@ class Kills:
         )
 
     def _lifted(self, live: LiveKill, agent: str) -> bool:
-        restores = self._index.restores_of_kill.get(live.record.id, ())
-        if not restores:
+        plans = self._plans(live)
+        if not plans:
             return False
         enrolled = self._enrolments.live(agent)
-        return isinstance(enrolled, Enrolled) and any(
-            isinstance(record.payload, Rollout) and self._lifts(Plan(record, record.payload), live, enrolled)
-            for record in restores
+        return isinstance(enrolled, Enrolled) and any(self._lifts(plan, live, enrolled) for plan in plans)
+
+    def _plans(self, live: LiveKill) -> tuple[Plan, ...]:
+        """The restores that name a kill."""
+        return tuple(
+            Plan(record, record.payload)
+            for record in self._index.restores_of_kill.get(live.record.id, ())
+            if isinstance(record.payload, Rollout)
         )
 
     def _lifts(self, plan: Plan, live: LiveKill, agent: Enrolled) -> bool:
         """Whether a restore has released the agent from the kill it names: seen by its signer, with a policy that was
-        signed knowing of the kill (or affirmed), at a stage that the agent is in, and not ended. Where a restore
+        signed knowing of the kill (or affirmed), on the agent's line, at a stage that it is in, and not ended. Where a restore
         takes two keys they are distinct, so one of them is not the killer's."""
-        if plan.record.kind is not Kind.RESTORE or not self._records.has_seen(plan.record, live.record):
+        if plan.record.kind is not Kind.RESTORE or plan.rollout.line != agent.enrolment.line:
+            return False
+        if not self._records.has_seen(plan.record, live.record):
             return False
         progress = self._rollouts.progress(plan, agent.coverage)
         if not progress.granted or (progress.halt is not None and progress.halt.is_final):

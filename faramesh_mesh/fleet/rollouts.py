@@ -4,13 +4,15 @@ State joins as (highest open stage, aborted) by (max, or). Everything is asked f
 thresholds count only keys whose scope covers the agent.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 
 from faramesh_mesh.fleet.cohorts import order
-from faramesh_mesh.fleet.enrolments import Enrolled
+from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
 from faramesh_mesh.fleet.index import Index
-from faramesh_mesh.fleet.validity import Coverage, Stamp, Validity
+from faramesh_mesh.fleet.validity import Coverage, Validity
 from faramesh_mesh.records.halt import Release
 from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.kind import Kind
@@ -61,59 +63,96 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a plan is, for all agents that the same keys cover. `halt` and `rivals` say what stops it: `rivals` only
-    for agents that the other plan is about as well."""
+    """How far a plan is, for all agents that the same keys cover, and what stops it for all of them."""
 
     granted: bool
     stage: int
     halt: Halt | None
     holds: tuple[Record, ...]
-    rivals: tuple[tuple[Plan, Halt], ...]
 
 
 class Rollouts:
     """The rollouts of a fleet."""
 
-    __slots__ = ("_bodies", "_epochs", "_index", "_lines", "_progress", "_ranks", "_records", "_validity")
+    __slots__ = (
+        "_bodies",
+        "_enrolments",
+        "_epochs",
+        "_index",
+        "_lines",
+        "_progress",
+        "_ranks",
+        "_records",
+        "_rivals",
+        "_stamp",
+        "_validity",
+    )
 
-    def __init__(self, records: RecordSet, index: Index, validity: Validity, bodies: Bodies) -> None:
+    def __init__(
+        self,
+        records: RecordSet,
+        index: Index,
+        validity: Validity,
+        enrolments: Enrolments,
+        bodies: Bodies,
+    ) -> None:
         self._records = records
         self._index = index
         self._validity = validity
+        self._enrolments = enrolments
         self._bodies = bodies
-        self._epochs: dict[RecordId, int] = {}
         self._ranks: dict[RecordId, dict[str, int]] = {}
-        self._progress: dict[tuple[RecordId, Coverage], tuple[Stamp, Progress]] = {}
-        self._lines: dict[str, tuple[int, tuple[Plan, ...]]] = {}
+        """The cohort orders of the rosters held; empty for one that is not what its plan says."""
+        self._stamp = validity.stamp
+        self._epochs: dict[RecordId, int] = {}
+        self._lines: dict[str, tuple[Plan, ...]] = {}
+        self._progress: dict[tuple[RecordId, Coverage], Progress] = {}
+        self._rivals: dict[tuple[RecordId, Coverage], tuple[tuple[Plan, Halt], ...]] = {}
+
+    def _refresh(self) -> None:
+        """Forget what was judged before the last record came."""
+        if self._stamp != self._validity.stamp:
+            self._stamp = self._validity.stamp
+            self._epochs.clear()
+            self._lines.clear()
+            self._progress.clear()
+            self._rivals.clear()
 
     def of_line(self, line: str) -> tuple[Plan, ...]:
         """The plans of a line whose past is held, newest epoch first. Order: epoch, then id."""
+        self._refresh()
         known = self._lines.get(line)
-        if known is not None and known[0] == self._records.version:
-            return known[1]
-        plans = [
-            (-epoch, record.id, Plan(record, record.payload))
-            for record in self._index.rollouts.get(line, ())
-            if isinstance(record.payload, Rollout) and (epoch := self.epoch(record)) is not None
-        ]
-        ordered = tuple(plan for _, _, plan in sorted(plans, key=lambda each: each[:2]))
-        self._lines[line] = self._records.version, ordered
-        return ordered
+        if known is None:
+            known = self._lines[line] = self._read_line(line)
+        return known
 
-    def epoch(self, record: Record) -> int | None:
-        """1 + the highest epoch in the rollout's past on its line; None while that past is not held."""
-        known = self._epochs.get(record.id)
-        if known is not None:
-            return known
-        if not isinstance(record.payload, Rollout) or not self._records.holds_past(record):
-            return None
-        earlier = [
-            self.epoch(other) or 0
-            for other in self._index.rollouts.get(record.payload.line, ())
-            if other.id != record.id and self._records.has_seen(record, other)
-        ]
-        epoch = self._epochs[record.id] = 1 + max(earlier, default=0)
-        return epoch
+    def _read_line(self, line: str) -> tuple[Plan, ...]:
+        listed = self._index.rollouts.get(line, ())
+        places: dict[KeyId, list[int]] = {}
+        for key, seq in sorted({(record.key, record.head.seq) for record in listed}):
+            places.setdefault(key, []).append(seq)
+        plans: list[tuple[int, RecordId, Plan]] = []
+        for record in listed:
+            if isinstance(record.payload, Rollout) and self._records.holds_past(record):
+                epoch = self._epochs[record.id] = 1 + self._seen_of_line(record, places)
+                plans.append((-epoch, record.id, Plan(record, record.payload)))
+        return tuple(plan for _, _, plan in sorted(plans, key=lambda each: each[:2]))
+
+    def _seen_of_line(self, record: Record, places: dict[KeyId, list[int]]) -> int:
+        """How many plans of the line its signer had seen. Forks of one number count once."""
+        keys = self._records.chain.current.keys
+        seen = {keys[index].id: seq for index, seq in record.head.seen}
+        seen[record.key] = record.head.seq - 1
+        return sum(bisect_right(places[key], seq) for key, seq in seen.items() if key in places)
+
+    def epoch(self, plan: Plan) -> int:
+        """1 + how many plans of its line the signer had seen; 0 while not all that he had seen is held.
+
+        Counted, not chained: every plan has one whatever its signer claims to have seen, and along an honest history
+        it is one more than the highest before it.
+        """
+        self.of_line(plan.rollout.line)
+        return self._epochs.get(plan.record.id, 0)
 
     def policy(self, plan: Plan) -> Policy | None:
         """The policy that a plan brings, if its record is held and of the same line."""
@@ -157,7 +196,7 @@ class Rollouts:
         root = self._records.chain.trusted
         controlled = any(Role.CONTROLLER in key.roles and key.cut is None for key in root.keys)
         role = Role.CONTROLLER if controlled else plan.role
-        return role, root.threshold(role)
+        return role, self._records.chain.threshold(role)
 
     def complete(self, plan: Plan, coverage: Coverage, seen_by: Record | None = None) -> bool:
         """Whether its last stage is open."""
@@ -177,7 +216,7 @@ class Rollouts:
         ):
             return True
         # A quorum is 2f + 1; f + 1 controllers hold at least one honest one.
-        fault_bound = (self._records.chain.current.threshold(Role.CONTROLLER) + 1) // 2
+        fault_bound = (self._records.chain.threshold(Role.CONTROLLER) + 1) // 2
         return self._validity.count(signers, Role.CONTROLLER, coverage) >= fault_bound
 
     def superseded(self, plan: Plan, coverage: Coverage) -> bool:
@@ -211,59 +250,63 @@ class Rollouts:
 
     def progress(self, plan: Plan, coverage: Coverage) -> Progress:
         """How far a plan is for agents of this coverage. Remembered until a record is added."""
+        self._refresh()
         key = plan.record.id, coverage
         known = self._progress.get(key)
-        if known is not None and known[0] == self._validity.stamp:
-            return known[1]
-        progress = self._judge(plan, coverage)
-        self._progress[key] = self._validity.stamp, progress
-        return progress
+        if known is None:
+            known = self._progress[key] = self._judge(plan, coverage)
+        return known
 
     def _judge(self, plan: Plan, coverage: Coverage) -> Progress:
         if not self.granted(plan, coverage):
-            return Progress(False, 0, None, (), ())
-        stage = self.open_stage(plan, coverage)
+            return Progress(False, 0, None, ())
         holds = self.holds(plan, coverage)
         halt = None
         if self.aborted(plan, coverage):
             halt = Halt.ABORTED
         elif self.superseded(plan, coverage):
             halt = Halt.SUPERSEDED
-        elif holds or self._validity.overflowing(plan.role, coverage):
+        elif holds:
             halt = Halt.HELD
-        return Progress(True, stage, halt, holds, self._rivals(plan, coverage, complete=stage >= plan.final))
+        return Progress(True, self.open_stage(plan, coverage), halt, holds)
 
-    def _rivals(self, plan: Plan, coverage: Coverage, *, complete: bool) -> tuple[tuple[Plan, Halt], ...]:
+    def rivals(self, plan: Plan, coverage: Coverage) -> tuple[tuple[Plan, Halt], ...]:
         """The plans of the line that freeze this one for the agents that both are about.
 
         Concurrent plans freeze each other, so nothing flaps and a person decides. A plan whose signer saw another one
         under way and did not supersede it is frozen alone, for ever: its past lacks that one's completion. So is one
         that is concurrent with a plan that has completed; it freezes nothing itself.
         """
-        found = []
+        self._refresh()
+        key = plan.record.id, coverage
+        known = self._rivals.get(key)
+        if known is None:
+            known = self._rivals[key] = tuple(self._find_rivals(plan, coverage))
+        return known
+
+    def _find_rivals(self, plan: Plan, coverage: Coverage) -> Iterator[tuple[Plan, Halt]]:
+        complete = self.progress(plan, coverage).stage >= plan.final
         for other in self.of_line(plan.rollout.line):
             if other.record.id == plan.record.id or self._records.has_seen(other.record, plan.record):
                 continue
-            if not self.granted(other, coverage) or self.complete(other, coverage, seen_by=plan.record):
-                continue
-            if self.aborted(other, coverage) or self.superseded(other, coverage):
+            theirs = self.progress(other, coverage)
+            if not theirs.granted or (theirs.halt is not None and theirs.halt.is_final):
                 continue
             if self._records.has_seen(plan.record, other.record):
-                found.append((other, Halt.STALE))
-                continue
-            other_complete = self.complete(other, coverage)
-            if complete and not other_complete:
-                continue
-            found.append((other, Halt.STALE if other_complete and not complete else Halt.CONFLICT))
-        return tuple(found)
+                if not self.complete(other, coverage, seen_by=plan.record):
+                    yield other, Halt.STALE
+            elif theirs.stage >= other.final:
+                yield other, Halt.CONFLICT if complete else Halt.STALE
+            elif not complete:
+                yield other, Halt.CONFLICT
 
     def halt(self, plan: Plan, agent: Enrolled, wall: int) -> Halt | None:
         """What stops a plan for an agent, if anything does."""
         progress = self.progress(plan, agent.coverage)
         if progress.halt is not None:
             return progress.halt
-        for other, halt in progress.rivals:
-            if not self.expired(other, wall) and self.reaches(other, agent.enrolment.agent):
+        for other, halt in self.rivals(plan, agent.coverage):
+            if not self.expired(other, wall) and self.in_cohort(other, agent, other.final):
                 return halt
         return None
 
@@ -276,31 +319,46 @@ class Rollouts:
         """The place of each agent of the roster in the cohort order; None while the roster is not held or is not what
         the plan says it is."""
         known = self._ranks.get(plan.record.id)
-        if known is not None:
-            return known
-        body = self._bodies.get(plan.rollout.roster)
-        roster = None if body is None else decode_roster(body)
-        if roster is None or isinstance(roster, Rejected) or len(roster) != plan.rollout.count:
-            return None
-        ordered = order(roster, plan.rollout.salt, plan.rollout.waves)
-        ranks = self._ranks[plan.record.id] = {agent: rank for rank, agent in enumerate(ordered)}
-        return ranks
-
-    def reaches(self, plan: Plan, agent: str) -> bool:
-        """Whether the agent is on the roster."""
-        ranks = self.ranks(plan)
-        return ranks is not None and agent in ranks
+        if known is None:
+            body = self._bodies.get(plan.rollout.roster)
+            if body is None:
+                return None
+            known = self._ranks[plan.record.id] = _ranks_in(body, plan.rollout)
+        return known or None
 
     def in_cohort(self, plan: Plan, agent: Enrolled, stage: int) -> bool:
-        """Whether the agent has the policy once `stage` is open. An agent that joined after the roster was drawn comes
-        in when the rollout is complete, if the plan's selector selects it; a pin and a restore are for their rosters."""
+        """Whether the agent has the policy once `stage` is open: by its place on the roster, if the selector selects it
+        too, now or as it was; or because it came late."""
         if stage == 0:
             return False
         ranks = self.ranks(plan)
         if ranks is None:
             return False
         rank = ranks.get(agent.enrolment.agent)
-        if rank is not None:
-            return rank < plan.rollout.stages[min(stage, len(plan.rollout.stages)) - 1]
-        joins_late = plan.record.kind is Kind.ROLLOUT and not plan.rollout.is_pin and stage >= plan.final
-        return joins_late and plan.rollout.selector.matches(agent.labels)
+        if rank is None:
+            return stage >= plan.final and self._comes_late(plan, agent)
+        ever = self._enrolments.ever(agent.enrolment.agent)
+        selected = any(plan.rollout.selector.matches(each.labels) for each in ever)
+        return selected and rank < plan.rollout.stages[min(stage, len(plan.rollout.stages)) - 1]
+
+    def _comes_late(self, plan: Plan, agent: Enrolled) -> bool:
+        """Whether an agent that is not on the roster gets what is complete: it is one of those the plan selects, and its
+        signer had not seen it as one. Whoever he saw and left out stays out. A pin and a restore are for their rosters."""
+        selector = plan.rollout.selector
+        return (
+            plan.record.kind is Kind.ROLLOUT
+            and not plan.rollout.is_pin
+            and selector.matches(agent.labels)
+            and not any(
+                selector.matches(each.labels) and self._records.has_seen(plan.record, each.record)
+                for each in self._enrolments.ever(agent.enrolment.agent)
+            )
+        )
+
+
+def _ranks_in(body: bytes, rollout: Rollout) -> dict[str, int]:
+    """The cohort order of a roster; empty if the body is no roster of as many agents as the plan says."""
+    roster = decode_roster(body)
+    if isinstance(roster, Rejected) or len(roster) != rollout.count:
+        return {}
+    return {agent: rank for rank, agent in enumerate(order(roster, rollout.salt, rollout.waves))}

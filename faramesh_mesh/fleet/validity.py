@@ -4,7 +4,9 @@ Admission let in whatever was validly signed. Here is judged, from the set alone
 
 - a *restriction* counts unless it is beyond the cut of its key;
 - a *grant* counts if besides all that its signer had seen is held, the key did not equivocate before, this version
-  understands what the signer called critical, and the trusted root names the key.
+  understands what the signer called critical, and the trusted root names the key;
+- a key that *flooded* (too many records under one number, or its quota used up) is proven stolen. Records of it may have
+  been given up, so until it is cut all that its scope covers is denied: nothing that it restricted is missed.
 """
 
 from collections.abc import Mapping
@@ -21,9 +23,16 @@ from faramesh_mesh.state.record_set import RecordSet
 Coverage = int
 """A bit for each key of the root's table: whether its scope covers some agent. Signatures count only within it."""
 
+EVERY_KEY: Coverage = -1
+"""The coverage of an agent that is in every scope: how a record as a whole is judged."""
 
-Stamp = tuple[int, int, bool]
-"""What a judgement was made from: the versions of the set and of the chain of roots, and whether that is one."""
+
+Stamp = tuple[int, int, int, bool]
+"""What a judgement was made from: the versions of the set, of the chain of roots and of what of it is trusted, and whether
+that is one chain."""
+
+ACTING = frozenset({Role.ROOT, Role.POLICY, Role.ROLLOUT, Role.KILL, Role.RESTORE, Role.ENROL})
+"""Roles whose keys decide what agents run: when one of them floods, what it covers is denied."""
 
 
 @dataclass(slots=True)
@@ -59,14 +68,14 @@ class Validity:
     def stamp(self) -> Stamp:
         """Judgements made at one stamp hold as long as it is the same."""
         chain = self._records.chain
-        return self._records.version, chain.version, chain.rival is None
+        return self._records.version, chain.version, chain.trusted.version, chain.rival is None
 
     @property
     def has_voids(self) -> bool:
         """Whether any key was cut or forked, so that something may have lost its grant."""
-        keys = self._records.chain.current.keys
+        chain = self._records.chain
         return bool(self._index.key_revocations) or any(
-            key.cut is not None or self._records.forked_at(key.id) is not None for key in keys
+            chain.cuts(key.id) or self._records.forked_at(key.id) is not None for key in chain.current.keys
         )
 
     def restricts(self, record: Record) -> bool:
@@ -89,7 +98,7 @@ class Validity:
 
     def backed(self, record: Record, role: Role, coverage: Coverage) -> bool:
         """Whether enough distinct keys of a role whose scope covers the agent signed or cosigned a record."""
-        return self.count(self.signers(record), role, coverage) >= self._records.chain.trusted.threshold(role)
+        return self.count(self.signers(record), role, coverage) >= self._records.chain.threshold(role)
 
     def signers(self, record: Record) -> set[KeyId]:
         """The keys that signed or cosigned a record, as far as their signatures count."""
@@ -106,29 +115,28 @@ class Validity:
         entry, index = chain.key(key), chain.index(key)
         return entry is not None and index is not None and role in entry.roles and bool(coverage >> index & 1)
 
-    def overflowing(self, role: Role, coverage: Coverage) -> tuple[RoleKey, ...]:
-        """Keys of a role, covering the agent, that flooded: too many records under one number, or the quota used up.
+    def flooded(self, coverage: Coverage) -> tuple[RoleKey, ...]:
+        """The keys that flooded, are not cut yet, and whose scope covers the agent."""
+        keys = self._records.chain.current.keys
+        return tuple(
+            key
+            for index, key in enumerate(keys)
+            if coverage >> index & 1 and key.roles & ACTING and self._floods(key, self._cuts(key.id))
+        )
 
-        Such a key counts as having restricted all that it can: what it signed beyond is not kept, and must not be missed.
-        """
-        found = []
-        for index, key in enumerate(self._records.chain.current.keys):
-            if role not in key.roles or not coverage >> index & 1:
-                continue
-            full = self._records.full_at(key.id)
-            spent = bool(self._records.slot(key.id, key.quota))
-            limit = min((cut.seq for cut in self._cuts(key.id)), default=None)
-            first = min([at for at in (full, key.quota if spent else None) if at is not None], default=None)
-            if first is not None and (limit is None or first <= limit):
-                found.append(key)
-        return tuple(found)
+    def _floods(self, key: RoleKey, cuts: tuple[Cut, ...]) -> bool:
+        full = self._records.full_at(key.id)
+        spent = key.quota if self._records.slot(key.id, key.quota) else None
+        first = min([at for at in (full, spent) if at is not None], default=None)
+        # A cut settles it: what is above is void, and what is below is known once the walk has come to its end.
+        return first is not None and not any(
+            first > cut.seq or self._walk(cut).missing is None for cut in cuts
+        )
 
     def _cuts(self, key: KeyId) -> tuple[Cut, ...]:
         if self.lenient:
             return ()
-        entry = self._records.chain.key(key)
-        of_root = () if entry is None or entry.cut is None else (entry.cut,)
-        return of_root + tuple(
+        return self._records.chain.cuts(key) + tuple(
             record.payload.subject.cut
             for record in self._index.key_revocations.get(key, ())
             if isinstance(record.payload, Revocation)
@@ -139,14 +147,14 @@ class Validity:
     def _revokes(self, record: Record) -> bool:
         """Whether a revocation of a key has its threshold. Judged by the cuts of the root alone: else two root keys that
         revoke each other would have no answer that is the same everywhere. Both are cut."""
-        signers = {record.key, *(cosign.key for cosign in self._index.cosigns.get(record.id, ()))}
         chain = self._records.chain
-        holders = {
-            key
-            for key in signers
-            if (entry := chain.key(key)) is not None and Role.ROOT in entry.roles and entry.cut is None
-        }
-        return len(holders) >= chain.trusted.threshold(Role.ROOT)
+        signed = (record, *self._index.cosigns.get(record.id, ()))
+        signers = {each.key for each in signed if self._stands_by_root(each)}
+        return self.count(signers, Role.ROOT, EVERY_KEY) >= chain.threshold(Role.ROOT)
+
+    def _stands_by_root(self, record: Record) -> bool:
+        cuts = self._records.chain.cuts(record.key)
+        return all(self._stands(record, cut, unknown=True) for cut in cuts)
 
     def _within_cuts(self, record: Record, *, unknown: bool) -> bool:
         return all(self._stands(record, cut, unknown=unknown) for cut in self._cuts(record.key))
@@ -156,8 +164,12 @@ class Validity:
         then a restriction stands (`unknown` is true) and a grant does not."""
         if record.head.seq > cut.seq:
             return False
-        chain = self._chains.setdefault(cut, _CutChain(missing=cut.last))
+        chain = self._walk(cut)
+        return record.id in chain.stands or (chain.missing is not None and unknown)
+
+    def _walk(self, cut: Cut) -> _CutChain:
+        chain = self._chains.setdefault(cut, _CutChain(missing=None if cut.last == NO_RECORD else cut.last))
         while chain.missing is not None and (held := self._records.get(chain.missing)) is not None:
             chain.stands.add(held.id)
             chain.missing = None if held.head.prev == NO_RECORD else held.head.prev
-        return record.id in chain.stands or (chain.missing is not None and unknown)
+        return chain

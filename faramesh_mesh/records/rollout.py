@@ -118,6 +118,8 @@ def read_restore(fields: Fields) -> Rollout:
         raise Malformed("lifts: a restore names the kills that it lifts")
     if plan.on_abort is not OnAbort.DENY:
         raise Malformed("on_abort: an aborted restore always denies")
+    if plan.until:
+        raise Malformed("until: a restore is no pin; it would leave its kills lifted when it ends")
     return plan
 
 

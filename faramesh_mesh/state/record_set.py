@@ -2,16 +2,18 @@
 
 One refinement keeps it bounded when a key is stolen: of the records that one key signed under one sequence number, only
 the `SLOT` with the smallest ids are kept. "The k smallest of the union" is a join as well, so nodes still agree
-whatever the order of arrival. An honest key never has two. What is given up has no effect that is missed: from a fork on
-the grants of the key are suspended, and a key with a full slot counts as restricting its whole scope (`fleet.forks`).
+whatever the order of arrival. An honest key never has two. What is given up is not missed: a key with a full slot is
+proven stolen, and until it is revoked all that it could reach is denied (`fleet.validity`). Records on the chain that
+leads to a cut are never given up, so a revoked key cannot bury what it signed while it was honest.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, unique
 
-from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.revocation import Revocation, RevokedKey
 from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
@@ -26,8 +28,15 @@ class Admission(Enum):
 
     ADDED = "added"
     DUPLICATE = "duplicate"
+    REPLACED = "replaced"
+    """Added to a full slot in the place of another fork. Peers learn of it by reconciliation: it is not worth a flood."""
     SURPLUS = "surplus"
     """One fork too many of one sequence number: not kept, and nothing depends on it."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the set holds a record now that it did not hold before."""
+        return self in (Admission.ADDED, Admission.REPLACED)
 
 
 @dataclass(slots=True)
@@ -44,22 +53,23 @@ class _KeyLog:
 class RecordSet:
     """The control records that a node holds, in order of admission."""
 
-    __slots__ = ("_keys", "_log", "_order", "chain", "trie")
+    __slots__ = ("_evicted", "_keys", "_log", "_order", "_stands", "chain", "trie", "version")
 
     def __init__(self, chain: RootChain) -> None:
         self.chain = chain
         self.trie = Trie()
+        self.version = 0
+        """Grows with every record that is added: what was derived from the set at one version holds at that version."""
+        self._evicted: list[Record] = []
+        self._stands: set[RecordId] = set()
+        """Ids on the chains that lead to cuts, as far down as they are known."""
         self._log: list[Record | None] = []
         self._order: dict[RecordId, int] = {}
         self._keys: dict[KeyId, _KeyLog] = {}
+        self._follow_roots()
 
     def __len__(self) -> int:
         return len(self._order)
-
-    @property
-    def version(self) -> int:
-        """Grows with every record that is added: what was derived from the set at one version holds at that version."""
-        return len(self._log)
 
     def __contains__(self, record_id: RecordId) -> bool:
         return record_id in self._order
@@ -67,6 +77,7 @@ class RecordSet:
     def succeed(self, chain: RootChain) -> None:
         """Go on under a longer chain of roots (of the same mesh). The set itself stays."""
         self.chain = chain
+        self._follow_roots()
 
     def get(self, record_id: RecordId) -> Record | None:
         """The record with this id."""
@@ -94,30 +105,72 @@ class RecordSet:
             log = self._keys[record.key] = _KeyLog({})
         seq = record.head.seq
         slot = log.slots.get(seq, ())
-        if len(slot) == SLOT:
-            if record.id > slot[-1].id:
-                return Admission.SURPLUS
-            self._drop(slot[-1])
-            slot = slot[:-1]
         slot = (*slot, record) if not slot else tuple(sorted((*slot, record), key=lambda held: held.id))
+        surplus = self._surplus(slot)
+        if surplus is record:
+            return Admission.SURPLUS
+        if surplus is not None:
+            slot = tuple(held for held in slot if held is not surplus)
         log.slots[seq] = slot
         self._notice(log, seq, slot)
-        self._order[record.id] = len(self._log)
-        self._log.append(record)
-        self.trie.insert(record.id)
-        return Admission.ADDED
+        self._place(record, surplus)
+        self._follow(record)
+        return Admission.ADDED if surplus is None else Admission.REPLACED
 
-    def _drop(self, record: Record) -> None:
-        self._log[self._order.pop(record.id)] = None
-        self.trie.remove(record.id)
+    def _surplus(self, slot: tuple[Record, ...]) -> Record | None:
+        """The record that a slot has too many of: the largest id that no cut stands on."""
+        if len(slot) <= SLOT:
+            return None
+        loose = [held for held in slot if held.id not in self._stands]
+        return loose[-1] if len(loose) > SLOT else None
+
+    def _place(self, record: Record, surplus: Record | None) -> None:
+        """File a record, in the place of the one that it replaces: a flood of forks makes the log no longer."""
+        self.version += 1
+        if surplus is None:
+            self._order[record.id] = len(self._log)
+            self._log.append(record)
+        else:
+            at = self._order[record.id] = self._order.pop(surplus.id)
+            self._log[at] = record
+            self.trie.remove(surplus.id)
+            self._evicted.append(surplus)
+        self.trie.insert(record.id)
+
+    def take_evicted(self) -> list[Record]:
+        """The records given up since the last call, for the views over the set to forget."""
+        evicted, self._evicted = self._evicted, []
+        return evicted
+
+    def _follow(self, record: Record) -> None:
+        """Walk on below a cut, where a record is one or lies on the way down from one."""
+        payload = record.payload
+        if isinstance(payload, Revocation) and isinstance(payload.subject, RevokedKey):
+            self._stand(payload.subject.cut.last)
+        if record.id in self._stands:
+            self._stand(record.head.prev)
+
+    def _follow_roots(self) -> None:
+        for key in self.chain.current.keys:
+            for cut in self.chain.cuts(key.id):
+                self._stand(cut.last)
+
+    def _stand(self, record_id: RecordId) -> None:
+        while record_id != NO_RECORD and record_id not in self._stands:
+            self._stands.add(record_id)
+            held = self.get(record_id)
+            if held is None:
+                return
+            record_id = held.head.prev
 
     @staticmethod
     def _notice(log: _KeyLog, seq: int, slot: tuple[Record, ...]) -> None:
         while log.gapless + 1 in log.slots:
             log.gapless += 1
-        if len(slot) > 1 and not all(record.kind.is_restriction for record in slot):
+        full = len(slot) >= SLOT
+        if full or (len(slot) > 1 and not all(record.kind.is_restriction for record in slot)):
             log.forked = seq if log.forked is None else min(seq, log.forked)
-        if len(slot) == SLOT:
+        if full:
             log.full = seq if log.full is None else min(seq, log.full)
 
     def slot(self, key: KeyId, seq: int) -> tuple[Record, ...]:
@@ -162,7 +215,7 @@ class RecordSet:
         head = record.head
         if head.seq > 1 and (self.gapless(record.key) < head.seq - 1 or head.prev not in self._order):
             return False
-        keys = self.chain.current.keys
+        keys = self.chain.trusted.keys
         return all(index < len(keys) and self.gapless(keys[index].id) >= seq for index, seq in head.seen)
 
     def has_seen(self, record: Record, earlier: Record) -> bool:

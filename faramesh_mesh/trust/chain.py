@@ -14,17 +14,18 @@ from faramesh_mesh.records.envelope import RootEnvelope, open_root, root_id, roo
 from faramesh_mesh.records.ids import NO_MESH, KeyId, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.root import RoleKey, Root, decode_root
+from faramesh_mesh.records.root import Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Proof that the root keys signed two different documents of one version: both envelopes."""
+    """Proof that the root keys signed two different documents of one version. Neither is preferred: whichever came first
+    is in the chain, and what is asked of the chain comes out the same for both orders."""
 
     version: int
-    held: bytes
-    other: bytes
+    held: Root
+    other: Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,20 @@ class RootChain:
     def trusted(self) -> Root:
         """The newest version that grants count under: the last one before a fork."""
         return self.current if self.rival is None else self.roots[self.rival.version - 2]
+
+    def threshold(self, role: Role) -> int:
+        """How many distinct keys a record of this role needs: of all sides of a fork the most, so that a fork, which a
+        retired root key can make, never lowers one."""
+        sides = (self.trusted,) if self.rival is None else (self.trusted, self.rival.held, self.rival.other)
+        return max(side.threshold(role) for side in sides)
+
+    def cuts(self, key: KeyId) -> tuple[Cut, ...]:
+        """Where the roots end the chain of a key: on either side of a fork."""
+        sides = (self.current,) if self.rival is None else (self.rival.held, self.rival.other)
+        found = {
+            entry.cut for side in sides for entry in side.keys if entry.cut is not None and entry.id == key
+        }
+        return tuple(sorted(found, key=lambda cut: (cut.seq, cut.last)))
 
     @property
     def version(self) -> int:
@@ -102,7 +117,7 @@ class RootChain:
             return (
                 self
                 if earlier
-                else replace(self, rival=Rival(root.version, self.envelopes[root.version - 1], data))
+                else replace(self, rival=Rival(root.version, self.roots[root.version - 1], root))
             )
         return RootChain(
             self.mesh,

@@ -341,6 +341,8 @@ def _hangs_on_another(which: Kind, place: Place, value: Primitive) -> bool:
         return (name == "version" and value == 1) or name in ("keys", "roles")
     if name == "seq" and not place.path:
         return value == 1 and which is not Kind.STATUS  # the first of a chain has no record before it
+    if name == "until":
+        return which is Kind.RESTORE and value != 0  # a restore is no pin
     return name == "key" and value == 63  # seen entries ascend by key
 
 

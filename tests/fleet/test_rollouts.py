@@ -290,13 +290,20 @@ def test_without_the_roster_nothing_is_granted(shop):
 def test_a_later_agent_gets_what_is_complete_and_nothing_under_way(shop):
     base, candidate = shop.policy(), shop.policy(version=2, message="two")
     shop.push(base, AGENTS)
-    shop.enrol("late")
-    assert runs(shop, "late") == base.id
     plan = shop.rollout(candidate, AGENTS, (1, 4))
+    shop.enrol("late")
     shop.vote(plan, 1)
     assert runs(shop, "late") == base.id
     shop.vote(plan, 2)
     assert runs(shop, "late") == candidate.id
+
+
+def test_who_was_seen_and_left_off_the_roster_is_no_late_comer(shop):
+    """Otherwise a roster of one, under the selector of all, would open the fleet with the canary's vote."""
+    base, candidate = shop.policy(), shop.policy(version=2, message="two")
+    shop.push(base, AGENTS)
+    shop.vote(shop.rollout(candidate, ("a",)), 1)
+    assert running(shop) == {"a": candidate.id, "b": base.id, "c": base.id, "d": base.id}
 
 
 def test_a_pin_runs_out(shop):

@@ -41,7 +41,6 @@ _PLAN = {
     "salt": binary(5, 16),
     "message": "a plan",
     "supersedes": (RecordId(binary(6)),),
-    "until": 1_800_000_000_002,
     "observe": 60,
     "bake": 61,
     "trial": 62,
@@ -50,8 +49,8 @@ _PLAN = {
     "extra": EXTRA,
 }
 
-ROLLOUT = Rollout(**_PLAN, on_abort=OnAbort.HOLD, lifts=(), same_policy=False)  # type: ignore[arg-type]
-RESTORE = Rollout(**_PLAN, on_abort=OnAbort.DENY, lifts=(RecordId(binary(7)),), same_policy=True)  # type: ignore[arg-type]
+ROLLOUT = Rollout(**_PLAN, on_abort=OnAbort.HOLD, lifts=(), same_policy=False, until=1_800_000_000_002)  # type: ignore[arg-type]
+RESTORE = Rollout(**_PLAN, on_abort=OnAbort.DENY, lifts=(RecordId(binary(7)),), same_policy=True, until=0)  # type: ignore[arg-type]
 
 CONTROL: dict[Kind, Control] = {
     Kind.ENROLMENT: Enrolment(

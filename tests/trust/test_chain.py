@@ -17,7 +17,7 @@ from faramesh_mesh.records.envelope import open_root, root_signed_bytes, seal_ro
 from faramesh_mesh.records.ids import NO_RECORD, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.root import Cut, RoleKey, Root
+from faramesh_mesh.records.root import Cut, RoleKey, Root, decode_root
 from faramesh_mesh.records.selector import parse
 from faramesh_mesh.trust import chain as chain_module
 from faramesh_mesh.trust.chain import RootChain, pin
@@ -284,7 +284,12 @@ def test_two_roots_of_one_version_are_a_rival_and_grants_go_back_to_the_one_befo
         split = grown.extend(second, verify)
         assert isinstance(split, RootChain)
         assert split.rival is not None
-        assert {split.rival.held, split.rival.other} == {one, other}
+        assert (split.rival.held, split.rival.other) == (
+            grown.current,
+            decode_root(open_root(second).payload),
+        )
+        assert split.threshold(Role.ROOT) == 2
+        assert {key.name for key in split.current.keys if split.cuts(key.id)} == {"alice", "carol"}
         assert split.trusted == chain.current
         assert split.extend(second, verify) == split
         # What follows still extends, and the split stays known.

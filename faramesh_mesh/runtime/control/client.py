@@ -66,7 +66,7 @@ from faramesh_mesh.runtime.control.requests import (
     Request,
     Watch,
 )
-from faramesh_mesh.state.record_set import Admission, RecordSet
+from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.admission import admit
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, verify
@@ -158,7 +158,7 @@ class ControlClient:
                 record = admit(envelope, records.chain, verify)
                 if isinstance(record, Rejected):
                     refused.append(record)
-                elif records.add(record) is Admission.ADDED:
+                elif records.add(record).is_new:
                     added.append(record)
                     if on_added is not None:
                         on_added(record)
