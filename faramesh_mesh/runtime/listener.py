@@ -18,7 +18,8 @@ from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.tls import NO_CERTIFICATE, Lane, LaneError, open_context, peer_of
 
 MAX_HALF_OPEN = 64
-"""Connections whose TLS handshake is under way. Further ones wait in the kernel's queue."""
+"""Connections whose TLS handshake is under way. A further one takes the place of the oldest: whoever wants to keep others
+out must open 64 connections in the time of one handshake, not in `HANDSHAKE_SECONDS`."""
 HANDSHAKE_SECONDS = 5.0
 """From the TCP connection to the end of TLS: three round trips of a bad WAN path. Whoever connects and says nothing holds one
 of the places above for no longer."""
@@ -51,7 +52,7 @@ class Listener:
         self._mesh = mesh
         self._lanes = lanes
         self._log = log
-        self._half_open = trio.Semaphore(MAX_HALF_OPEN)
+        self._half_open: dict[trio.CancelScope, None] = {}
         self.refused = 0
         """Connections that never got past their handshake."""
 
@@ -63,31 +64,37 @@ class Listener:
 
     async def _accept(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
         while True:
-            await self._half_open.acquire()
             try:
                 stream = await listener.accept()
             except OSError as error:
-                self._half_open.release()
                 if error.errno not in _NO_ROOM:
                     raise
                 self._log.limited("accept", "cannot accept", why=str(error))
                 await trio.sleep(0.1)
                 continue
-            except BaseException:
-                self._half_open.release()
-                raise
-            nursery.start_soon(self._welcome, taken_from(stream))
+            if len(self._half_open) >= MAX_HALF_OPEN:
+                oldest = next(iter(self._half_open))
+                del self._half_open[oldest]
+                oldest.cancel()
+            place = trio.CancelScope()
+            self._half_open[place] = None
+            nursery.start_soon(self._welcome, taken_from(stream), place)
 
-    async def _welcome(self, sock: socket.socket) -> None:
+    async def _welcome(self, sock: socket.socket, place: trio.CancelScope) -> None:
         shown = self._credentials.shown
-        try:
-            opened = await _shake(sock, shown.server, self._mesh, shown.ours, server_side=True)
-        except HandshakeError as error:
+        opened: Opened | None = None
+        why = "too many others came before it said anything"
+        with place:
+            try:
+                opened = await _shake(sock, shown.server, self._mesh, shown.ours, server_side=True)
+            except HandshakeError as error:
+                why = str(error)
+            finally:
+                self._half_open.pop(place, None)
+        if opened is None:
             self.refused += 1
-            self._log.limited("handshake", "connection refused", why=str(error))
+            self._log.limited("handshake", "connection refused", why=why)
             return
-        finally:
-            self._half_open.release()
         stream, peer = opened
         try:
             await self._lanes[peer.lane](opened)

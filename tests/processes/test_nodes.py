@@ -154,12 +154,12 @@ async def test_the_node_that_was_spoken_to_may_die_the_next_moment(tmp_path):
     ids=["silence", "http", "endless hello", "zeros"],
 )
 async def test_garbage_on_the_port_changes_nothing(tmp_path, garbage):
-    """Fails without the limit of half-open connections: the honest client comes too late."""
+    """Fails when half-open connections that say nothing can keep others out: the honest client comes too late."""
     plan = made(tmp_path, 1)
     host, _, port = plan.members[0].address.partition(":")
     async with started(plan, *plan.members) as (node,):
         before = _resident(node.process.pid)
-        attackers = [socket.create_connection((host, int(port))) for _ in range(40)]
+        attackers = [socket.create_connection((host, int(port))) for _ in range(80)]
         try:
             for attacker in attackers:
                 attacker.settimeout(1)

@@ -209,11 +209,10 @@ async def test_a_client_that_proves_nothing_is_not_answered(tmp_path):
 
 async def test_a_proof_holds_for_one_connection_only(tmp_path):
     """Fails when the node's nonce is left out of what the client signs."""
-    challenge = Challenge(MESH, (), b"p" * 32, (), b"n" * 32, b"s" * 64)
     chain = workshop.Workshop().chain
+    challenge = Challenge(chain.mesh, (), b"p" * 32, (), b"n" * 32, b"s" * 64)
     proof = hello.prove(workshop.signer("ops"), challenge, bytes(32), b"c" * 32)
-    good = (bytes(32), b"c" * 32, b"n" * 32)
-    assert hello.client_bytes(MESH, *good)
+    assert hello.proven_role(proof, chain, bytes(32), b"c" * 32, b"n" * 32, verify) is not None
     for certificate, of_client, of_server in [
         (b"x" * 32, b"c" * 32, b"n" * 32),
         (bytes(32), b"x" * 32, b"n" * 32),
@@ -349,8 +348,10 @@ async def raw(plan: Plan) -> TlsStream:
     ],
     ids=["endless", "large", "not MessagePack", "no greeting"],
 )
-async def test_garbage_costs_the_sender_the_connection_and_nothing_else(tmp_path, garbage):
+async def test_garbage_costs_the_sender_the_connection_and_nothing_else(tmp_path, garbage, monkeypatch):
     """Fails when the length is not checked before the message is read, or anything is answered before the greeting."""
+    monkeypatch.setattr(server, "GREETING_SECONDS", 3_600.0)
+    monkeypatch.setattr(server, "MESSAGE_SECONDS", 3_600.0)
     plan = made(tmp_path, 1)
     async with running(*plan.members) as (node,):
         async with await raw(plan) as stream:
