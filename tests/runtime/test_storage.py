@@ -9,6 +9,7 @@ import trio.testing
 
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.runtime import storage as storage_module
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.storage import LINGER_SECONDS, Storage
 from faramesh_mesh.runtime.store import Batch, StoreFullError
@@ -54,7 +55,7 @@ def persisted(storage):
 async def wait_for(what):
     with trio.fail_after(10):
         while not what():
-            await trio.sleep(0.001)  # noqa: ASYNC110 - a worker thread and a queue are in between
+            await trio.sleep(0.001)
 
 
 async def test_what_nobody_waits_for_is_committed_together(nursery, storage, store, persisted):
@@ -85,17 +86,19 @@ async def test_a_question_about_durability_hurries_what_lingers(nursery, storage
 
 
 async def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
-    nursery, storage, store, persisted, autojump_clock
+    nursery, storage, store, persisted, monkeypatch
 ):
-    store.full = 2
+    monkeypatch.setattr(storage_module, "RETRY_SECONDS", 0.0)
+    room = 1_000
+    store.full = room
     nursery.start_soon(storage.run)
     storage.persist(Persist(1, ((ONE, b"one"),), awaited=True))
-    await trio.sleep(0.5)
+    await wait_for(lambda: store.full < room - 2)
     assert persisted == []
     assert storage.trouble == "no room"
     assert not storage.is_durable(ONE)
     storage.persist(Persist(2, ((TWO, b"two"),)))
-    await trio.sleep(5)
+    await wait_for(lambda: persisted)
     assert persisted == [2]
     assert storage.trouble == ""
     assert [batch.records for batch in store.batches] == [((ONE, b"one"), (TWO, b"two"))]
