@@ -147,4 +147,12 @@ async def _dial(address: str, proxy: str, context: ssl.SSLContext, mesh: MeshId,
     except trio.TooSlowError:
         raise DialError(f"no connection within {HANDSHAKE_SECONDS:g} s") from None
     except (OSError, ValueError, HandshakeError) as error:
-        raise DialError(str(error.__cause__ or error)) from None
+        raise DialError(_why(error)) from None
+
+
+def _why(error: Exception) -> str:
+    """The reason in words: trio tries all addresses of a name and gives one error for each."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return str(cause) or type(cause).__name__

@@ -54,7 +54,7 @@ def persisted(storage):
 
 async def wait_for(what):
     with trio.fail_after(10):
-        while not what():
+        while not what():  # noqa: ASYNC110 - a worker thread is in between
             await trio.sleep(0.001)
 
 

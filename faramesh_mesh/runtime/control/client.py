@@ -409,4 +409,8 @@ def _batches(blobs: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
 
 
 def _cause(error: Exception) -> str:
-    return str(error.__cause__ or error) or type(error).__name__
+    """The reason in words: trio tries all addresses of a name and gives one error for each."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return str(cause) or type(cause).__name__
