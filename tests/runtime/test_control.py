@@ -34,7 +34,6 @@ from faramesh_mesh.runtime.control.answers import (
     RecordPage,
     StatusEntry,
     StatusPage,
-    printable,
 )
 from faramesh_mesh.runtime.control.client import connect
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
@@ -55,6 +54,7 @@ from faramesh_mesh.runtime.control.requests import (
     Request,
     Watch,
 )
+from faramesh_mesh.runtime.control.texts import printable
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.node import open_node

@@ -13,7 +13,6 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TypeVar
 
 import trio
@@ -45,7 +44,7 @@ from faramesh_mesh.runtime.control.answers import (
     Welcome,
 )
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
-from faramesh_mesh.runtime.control.protocol import TcpTarget, UnixTarget
+from faramesh_mesh.runtime.control.protocol import TcpTarget
 from faramesh_mesh.runtime.control.requests import (
     MAX_IDS,
     MAX_OFFERED,
@@ -66,6 +65,7 @@ from faramesh_mesh.runtime.control.requests import (
     Request,
     Watch,
 )
+from faramesh_mesh.runtime.control.transport import cause_of, open_stream
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.admission import admit
 from faramesh_mesh.trust.chain import RootChain
@@ -288,7 +288,7 @@ class ControlClient:
                 raise Untrusted(f"{self._target}: an answer of {size} bytes")
             answer = protocol.read_answer(await self._receive_exactly(size))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ssl.SSLError, OSError) as error:
-            raise Unreachable(f"{self._target}: the connection ended ({_cause(error)})") from None
+            raise Unreachable(f"{self._target}: the connection ended ({cause_of(error)})") from None
         if isinstance(answer, Rejected):
             raise Untrusted(f"{self._target}: an answer that cannot be read: {answer}")
         return answer
@@ -334,7 +334,7 @@ async def connect(
     if mesh is None and isinstance(where, TcpTarget):
         raise ValueError(f"{target}: over TCP the mesh must be pinned: give its id")
     with trio.move_on_after(CONNECT_SECONDS) as deadline:
-        stream, certificate = await _open(where)
+        stream, certificate = await open_stream(where)
     if deadline.cancelled_caught:
         raise Unreachable(f"{where}: no connection within {CONNECT_SECONDS:g} s")
     client = ControlClient(stream, str(where))
@@ -343,42 +343,6 @@ async def connect(
         yield client
     finally:
         await trio.aclose_forcefully(stream)
-
-
-async def _open(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
-    try:
-        if isinstance(where, UnixTarget):
-            return await trio.open_unix_socket(where.path), hello.NO_CERTIFICATE
-        tcp = await trio.open_tcp_stream(where.host, where.port)
-    except OSError as error:
-        raise Unreachable(f"{where}: {_cause(error)}; is the node running?") from None
-    stream = trio.SSLStream(tcp, _tls(), server_hostname=None, https_compatible=True)
-    try:
-        await stream.do_handshake()
-        _check_lane(stream, where)
-        certificate: bytes = stream.getpeercert(binary_form=True)
-    except BaseException as error:
-        await trio.aclose_forcefully(stream)
-        if isinstance(error, (trio.BrokenResourceError, OSError)):
-            raise Unreachable(f"{where}: no TLS ({_cause(error)}); is this a mesh port?") from None
-        raise
-    return stream, sha256(certificate).digest()
-
-
-def _check_lane(stream: trio.SSLStream[trio.SocketStream], where: protocol.Target) -> None:
-    if stream.selected_alpn_protocol() != protocol.ALPN:
-        raise Untrusted(f"{where}: it does not speak the control protocol of a mesh")
-
-
-def _tls() -> ssl.SSLContext:
-    """TLS 1.3 without looking at who signed the certificate: the node proves its key over the certificate's hash, and
-    that proof hangs on the pinned mesh id, which is more than a CA could say."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols([protocol.ALPN])
-    return context
 
 
 def _slot(envelope: bytes) -> KeyId:
@@ -406,11 +370,3 @@ def _batches(blobs: tuple[bytes, ...]) -> list[tuple[bytes, ...]]:
         batches[-1].append(blob)
         room -= len(blob) + 8
     return [tuple(batch) for batch in batches]
-
-
-def _cause(error: Exception) -> str:
-    """The reason in words: trio tries all addresses of a name and gives one error for each."""
-    cause: BaseException = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return str(cause) or type(cause).__name__

@@ -15,6 +15,8 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.control import answers, hello, requests
 from faramesh_mesh.runtime.control.answers import Answer, Challenge, Code, Failed, Hearing
+from faramesh_mesh.runtime.control.holdings import MAX_PAGE_RECORDS, MAX_STATUSES
+from faramesh_mesh.runtime.control.host_answers import MAX_COUNTERS
 from faramesh_mesh.runtime.control.protocol import PAGE
 from faramesh_mesh.runtime.control.requests import MAX_IDS, Request
 from faramesh_mesh.runtime.driver import Driver
@@ -205,9 +207,9 @@ class Desk:
                 Hearing[node.health(live.node).name],
                 max(0, wall - live.payload.at),
             )
-            for live in wanted[: answers.MAX_STATUSES]
+            for live in wanted[:MAX_STATUSES]
         )
-        return answers.StatusPage(entries, len(wanted) > answers.MAX_STATUSES)
+        return answers.StatusPage(entries, len(wanted) > MAX_STATUSES)
 
     async def _offer(self, request: requests.Offer) -> Answer:
         with trio.move_on_after(OFFER_SECONDS):
@@ -289,7 +291,7 @@ class Desk:
             for what in ("permits", "denies", "defers", "errors"):
                 name = f"decisions.{agent or '-'}.{what}"
                 values[name] = values.get(name, 0) + int(getattr(counts, what))
-        return answers.Counters(tuple(sorted(values.items()))[: answers.MAX_COUNTERS])
+        return answers.Counters(tuple(sorted(values.items()))[:MAX_COUNTERS])
 
     def _links(self) -> answers.Links:
         return answers.Links(
@@ -306,7 +308,7 @@ def _fill(records: list[Record], start: int) -> tuple[tuple[bytes, ...], int | N
     found: list[bytes] = []
     room = PAGE
     for at in range(start, len(records)):
-        if room <= 0 or len(found) == answers.MAX_PAGE_RECORDS:
+        if room <= 0 or len(found) == MAX_PAGE_RECORDS:
             return tuple(found), at
         found.append(records[at].envelope)
         room -= len(records[at].envelope)

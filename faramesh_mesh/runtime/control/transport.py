@@ -1,0 +1,58 @@
+"""How a client reaches a node: over its Unix socket, or TLS on the mesh port."""
+
+import ssl
+from hashlib import sha256
+
+import trio
+
+from faramesh_mesh.runtime.control import hello, protocol
+from faramesh_mesh.runtime.control.errors import Unreachable, Untrusted
+from faramesh_mesh.runtime.control.protocol import UnixTarget
+
+
+async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
+    """A stream to a node, and the SHA-256 of the certificate it showed (zeros on the Unix socket). Nothing is proved yet.
+
+    Raises `Unreachable`, `Untrusted`. Bounded by the caller's deadline.
+    """
+    try:
+        if isinstance(where, UnixTarget):
+            return await trio.open_unix_socket(where.path), hello.NO_CERTIFICATE
+        tcp = await trio.open_tcp_stream(where.host, where.port)
+    except OSError as error:
+        raise Unreachable(f"{where}: {cause_of(error)}; is the node running?") from None
+    stream = trio.SSLStream(tcp, _tls(), server_hostname=None, https_compatible=True)
+    try:
+        await stream.do_handshake()
+        _check_lane(stream, where)
+        certificate: bytes = stream.getpeercert(binary_form=True)
+    except BaseException as error:
+        await trio.aclose_forcefully(stream)
+        if isinstance(error, (trio.BrokenResourceError, OSError)):
+            raise Unreachable(f"{where}: no TLS ({cause_of(error)}); is this a mesh port?") from None
+        raise
+    return stream, sha256(certificate).digest()
+
+
+def _check_lane(stream: trio.SSLStream[trio.SocketStream], where: protocol.Target) -> None:
+    if stream.selected_alpn_protocol() != protocol.ALPN:
+        raise Untrusted(f"{where}: it does not speak the control protocol of a mesh")
+
+
+def _tls() -> ssl.SSLContext:
+    """TLS 1.3 without looking at who signed the certificate: the node proves its key over the certificate's hash, and
+    that proof hangs on the pinned mesh id, which is more than a CA could say."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols([protocol.ALPN])
+    return context
+
+
+def cause_of(error: Exception) -> str:
+    """The reason in words: trio tries all addresses of a name and gives one error for each."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return str(cause) or type(cause).__name__
