@@ -5,7 +5,8 @@ the cut. A *silent* cut holds bytes and new connections without a word, as a los
 """
 
 import math
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -14,7 +15,6 @@ from benchmarks.homes import REGIONS, Member
 from benchmarks.live import Live, live_mesh
 from benchmarks.measure import Aim, Figure, Options, Result
 from benchmarks.node_process import globs
-from faramesh_cli.demo.ports import free_ports
 from faramesh_cli.demo.relay import Backbone, Manner
 from faramesh_mesh.records.ids import RecordId
 
@@ -41,10 +41,9 @@ class Healed:
 def run(options: Options) -> Result:
     """Every cut on one mesh, one after the other."""
     cuts = CUTS[:2] if options.quick else CUTS
-    relays = {
-        region: f"127.0.0.1:{port}" for region, port in zip(REGIONS, free_ports(len(REGIONS)), strict=True)
-    }
-    with live_mesh(NODES, proxies=relays) as live:
+    relays = {region: socket.create_server(("127.0.0.1", 0)) for region in REGIONS}
+    proxies = {region: f"127.0.0.1:{sock.getsockname()[1]}" for region, sock in relays.items()}
+    with live_mesh(NODES, proxies=proxies) as live:
         for member in live.members:
             live.start(member)
         found = trio.run(_all_cuts, live, relays, cuts)
@@ -59,12 +58,13 @@ def run(options: Options) -> Result:
     return Result("heal", tuple(figures))
 
 
-async def _all_cuts(live: Live, relays: dict[str, str], cuts: Sequence[tuple[Manner, float]]) -> list[Healed]:
+async def _all_cuts(
+    live: Live, relays: Mapping[str, socket.socket], cuts: Sequence[tuple[Manner, float]]
+) -> list[Healed]:
     backbone = Backbone({member.address: member.region for member in live.members})
     async with trio.open_nursery() as nursery:
-        for region, address in relays.items():
-            port = int(address.rpartition(":")[2])
-            (listener,) = await trio.open_tcp_listeners(port, host="127.0.0.1")
+        for region, sock in relays.items():
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
             nursery.start_soon(backbone.serve, region, listener)
         await live.settled()
         found = []

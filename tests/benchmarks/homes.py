@@ -20,6 +20,7 @@ from faramesh_mesh.runtime.certificates import link_pem
 from faramesh_mesh.runtime.config import NodeHomeConfig
 from faramesh_mesh.runtime.home import Home
 from faramesh_mesh.runtime.issuing import authority_certificate, node_certificate
+from faramesh_mesh.runtime.journal_row import first_journal
 from faramesh_mesh.runtime.store import Batch, Store
 from faramesh_mesh.trust.keys import Signer, signer_from_seed
 
@@ -115,6 +116,7 @@ def write_home(plan: Plan, member: Member, proxy: str = "", records: Sequence[Re
             roots=plan.author.chain.envelopes,
             records=tuple((record.id, record.envelope) for record in held),
             bodies=tuple(bodies.items()),
+            journal=first_journal(store),
         )
     )
     store.close()

@@ -23,7 +23,7 @@ POLL = 0.05
 _ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(sys.path), "FARAMESH_MESH_DEBUG": "1"}
 """Nodes find this package wherever they are started, and a fault of theirs comes with its traceback."""
 NO_PROXIES: Mapping[str, str] = MappingProxyType({})
-PERMIT_ALL = "agent bench { default permit }"
+PERMIT_ALL = "agent * { default permit }"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,11 @@ async def until(
 def tail(member: Member, lines: int = 12) -> str:
     """The end of a node's log."""
     log = member.home / "node.log"
-    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "no log"
+    return (
+        " | ".join(line[:300] for line in log.read_text(errors="replace").splitlines()[-lines:])
+        if log.exists()
+        else "no log"
+    )
 
 
 @contextmanager

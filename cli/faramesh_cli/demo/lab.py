@@ -26,7 +26,7 @@ _LOOK_AROUND = 0.5
 """Seconds of waiting between two looks at whether all nodes still run."""
 
 POLICY = """\
-agent demo {
+agent * {
   default deny
   rules {
     deny stripe/refund when amount > 100 reason: "refunds above 100 need a person"
