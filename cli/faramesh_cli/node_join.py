@@ -29,6 +29,7 @@ from faramesh_mesh.runtime.egress import open_way
 from faramesh_mesh.runtime.enrol import Applicant, Binding, EnrolError, Joined, enrol_first, join
 from faramesh_mesh.runtime.files import TooOpenError
 from faramesh_mesh.runtime.home import Home, HomeError
+from faramesh_mesh.runtime.journal_row import first_journal
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.store import Authored, Batch, Store, StoreError
 from faramesh_mesh.runtime.tls import NO_CERTIFICATE, Lane, LaneError, open_context, peer_of
@@ -215,7 +216,12 @@ def _write(home: Home, token: Token, config: NodeHomeConfig, keys: Keys, joined:
     try:
         authored = (Authored(record.key, record.envelope),) if first else ()
         store.commit(
-            Batch(roots=joined.chain.envelopes, records=((record.id, record.envelope),), authored=authored)
+            Batch(
+                roots=joined.chain.envelopes,
+                records=((record.id, record.envelope),),
+                journal=first_journal(store),
+                authored=authored,
+            )
         )
         if first:
             store.synced()  # a new store makes its node sync before it permits; the first node has nobody to sync with

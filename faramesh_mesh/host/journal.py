@@ -1,7 +1,8 @@
 """What a host remembers of its own choices: which rollouts it adopted, what last ran well, what failed here.
 
-The journal is durable and is the host's own: it never leaves it and never loosens what the records authorise. An
-agent whose journal is lost counts as one that adopted nothing, which only holds it back.
+The journal is durable and is the host's own: it never leaves it and never loosens what the records authorise. That an
+agent has no history in it says that nothing ran here, unless the journal is one that began after a loss: then anything
+may have run, which only holds the agent back.
 
     adopt(version)  -> current, on trial        settle(now)   -> current becomes good once its trial is over
     after_crash()   -> current in trial is quarantined, good is current again
@@ -19,7 +20,7 @@ FORMAT = 1
 """First field of the bytes: a later format is refused, not misread."""
 MAX_AGENTS = 64
 """Agents with a history. A node reports 16; the rest are agents that moved away. Past it the ones last in the order of
-names make room, which only makes them ask again."""
+names make room, and the journal counts as one with losses."""
 MAX_QUARANTINED = 64
 """Bodies remembered as bad, the latest. One that is forgotten is tried again and, if still bad, comes back."""
 MAX_REASON = 256
@@ -64,10 +65,16 @@ class Quarantined:
 @dataclass(frozen=True, slots=True)
 class HostJournal:
     """Immutable; each change is a new journal, and no change is the same object. `histories` ascend by agent;
-    `quarantined` is in order of arrival."""
+    `quarantined` is in order of arrival.
+
+    `HostJournal()` is that of a host on which nothing ever ran; it is written when the host joins. `LOST_JOURNAL` is that of one
+    whose journal is not there or cannot be read: `lost` stays for as long as the journal does.
+    """
 
     histories: tuple[History, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    lost: bool = False
+    """Whether earlier choices may be missing."""
 
     def history(self, agent: str) -> History | None:
         """The history of an agent."""
@@ -86,11 +93,12 @@ class HostJournal:
 
     def after_void(self, agent: str, voided: tuple[RecordId, ...]) -> int | None:
         """The epoch up to which the agent may run nothing, because what it runs was voided: it must not fall back in
-        silence. None if that does not concern it. An agent without a history, whose journal may have been lost, may
-        have run any of `voided`: it may run nothing until none are left."""
+        silence. None if that does not concern it: what never ran here has nothing to fall back from, or whoever stole a
+        key could go on denying new hosts after its revocation. Only an agent whose history may have been lost may have
+        run any of `voided`: it may run nothing until none are left."""
         history = self.history(agent)
         if history is None:
-            return UINT_MAX if voided else None
+            return UINT_MAX if voided and self.lost else None
         return history.current.epoch if history.current.rollout in voided else None
 
     def adopt(self, agent: str, version: Version, now_ms: int) -> "HostJournal":
@@ -130,8 +138,9 @@ class HostJournal:
         return self if len(held) == len(self.quarantined) else replace(self, quarantined=held)
 
     def _with(self, history: History) -> "HostJournal":
-        others = [other for other in self.histories if other.agent != history.agent][: MAX_AGENTS - 1]
-        return replace(self, histories=tuple(sorted([*others, history], key=lambda entry: entry.agent)))
+        others = [other for other in self.histories if other.agent != history.agent]
+        kept = sorted([*others[: MAX_AGENTS - 1], history], key=_agent_of)
+        return replace(self, histories=tuple(kept), lost=self.lost or len(others) >= MAX_AGENTS)
 
     def encode(self) -> bytes:
         """The canonical bytes."""
@@ -147,12 +156,17 @@ class HostJournal:
                     for history in self.histories
                 ],
                 [[held.digest, held.reason] for held in self.quarantined],
+                self.lost,
             ]
         )
 
 
+LOST_JOURNAL = HostJournal(lost=True)
+"""The journal to begin with where there should have been one: nothing is known of what ran."""
+
+
 def decode_journal(data: bytes) -> HostJournal | Rejected:
-    """Read a journal back. On `Rejected` the host starts with an empty one."""
+    """Read a journal back. On `Rejected` the host starts with `LOST_JOURNAL`."""
     if len(data) > MAX_SIZE:
         return Rejected(Reason.OVERSIZED, f"journal: {len(data)} bytes, the limit is {MAX_SIZE}")
     try:
@@ -160,7 +174,8 @@ def decode_journal(data: bytes) -> HostJournal | Rejected:
         if fields.uint("format") != FORMAT:
             return Rejected(Reason.UNKNOWN_VERSION, "journal")
         histories = ascending(fields.items("histories", MAX_AGENTS, _read_history), "histories", _agent_of)
-        journal = HostJournal(histories, fields.items("quarantined", MAX_QUARANTINED, _read_quarantined))
+        quarantined = fields.items("quarantined", MAX_QUARANTINED, _read_quarantined)
+        journal = HostJournal(histories, quarantined, fields.flag("lost"))
         fields.end()
     except Malformed as malformed:
         return malformed.rejected()

@@ -31,6 +31,7 @@ from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.kind import Kind, short
 from faramesh_mesh.records.status import MAX_AGENTS
 from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.journal_row import JOURNAL
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.storage import Storage
 from faramesh_mesh.state.bodies import Bodies
@@ -38,9 +39,6 @@ from faramesh_mesh.state.bodies import Bodies
 DEADLINE_NS = 5_000_000_000
 """How long a gate goes on without its node. Renewed each second: four renewals may be late under load. Longer, and a
 dead node leaves its last PERMIT standing; shorter, and a busy machine denies for no reason."""
-
-JOURNAL = "host"
-"""The row of the store that holds the host's journal."""
 
 CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
 """The call that is tried right after a kill came into force: what `mono_ns` in the log is the time of. It counts as one

@@ -1,15 +1,15 @@
 """What a node knew when it last ran: read from its store, and believed only as far as signatures say so again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.host import audit
-from faramesh_mesh.host.journal import HostJournal, after_crash, decode_journal
+from faramesh_mesh.host.journal import LOST_JOURNAL, HostJournal, after_crash, decode_journal
 from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import KeyId, MeshId, RecordId
-from faramesh_mesh.records.rejection import Rejected
-from faramesh_mesh.runtime.enforcement import JOURNAL
+from faramesh_mesh.records.rejection import Reason, Rejected
+from faramesh_mesh.runtime.journal_row import JOURNAL
 from faramesh_mesh.runtime.store import Authored, Batch, Loaded, Shelf, Store
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
@@ -65,7 +65,13 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
         if found is None:
             return None
         chain = found
-        store.commit(Batch(roots=found.envelopes))
+        store.commit(
+            Batch(
+                roots=found.envelopes,
+                meta=((LOST, b"1"),),
+                journal=((JOURNAL, LOST_JOURNAL.encode()),),
+            )
+        )
     records = _records(loaded, store, chain, verify, told)
     lost = (
         found is not None
@@ -77,20 +83,23 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
     fleet = Fleet(records, bodies)
     incarnation = int.from_bytes(loaded.meta.get(INCARNATION, b"")[:4], "big") + 1
     clean = loaded.meta.get(CLEAN, b"") == b"1"
+    journal = _journal(loaded, told, clean=clean or incarnation == 1)
+    row = (JOURNAL, journal.encode())
     store.commit(
         Batch(
             meta=(
                 (INCARNATION, encode_incarnation(incarnation)),
                 (CLEAN, b"0"),
                 (LOST, b"1" if lost else b"0"),
-            )
+            ),
+            journal=() if loaded.journal.get(JOURNAL) == row[1] else (row,),
         )
     )
     return Restored(
         records=records,
         fleet=fleet,
         bodies=bodies,
-        journal=_journal(loaded, told, clean=clean or incarnation == 1),
+        journal=journal,
         audit_head=_audit_head(loaded.audit_tail),
         authored=loaded.authored,
         incarnation=incarnation,
@@ -141,11 +150,15 @@ def _bodies(loaded: Loaded, store: Store, told: list[str]) -> Bodies:
 
 
 def _journal(loaded: Loaded, told: list[str], *, clean: bool) -> HostJournal:
+    """The journal that joining began, as it is now. One that is not there was lost: it is never taken for a new one. One from a
+    file that was damaged as a whole may be an older one."""
     data = loaded.journal.get(JOURNAL)
-    journal = HostJournal() if data is None else decode_journal(data)
+    journal = Rejected(Reason.MALFORMED, "journal: there is none") if data is None else decode_journal(data)
     if isinstance(journal, Rejected):
-        told.append(f"journal: {journal}; this host counts as one that adopted nothing")
-        return HostJournal()
+        told.append(f"{journal}; this host counts as one that may have run anything")
+        return LOST_JOURNAL
+    if any(each.shelf is None for each in loaded.damaged):
+        journal = replace(journal, lost=True)
     return journal if clean else after_crash(journal)
 
 

@@ -12,7 +12,7 @@ from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.counters import Counts
 from faramesh_mesh.host.decision import Effect, Why
 from faramesh_mesh.host.gate import AgentState, Gate, Snapshot
-from faramesh_mesh.host.journal import Adoption, History, HostJournal, Quarantined
+from faramesh_mesh.host.journal import LOST_JOURNAL, Adoption, History, HostJournal, Quarantined
 from faramesh_mesh.host.policy_cache import MAX_BOUND, MAX_COMPILED, PolicyCache
 from faramesh_mesh.host.report import report
 from faramesh_mesh.records.ids import Digest
@@ -49,6 +49,7 @@ JOURNALS = st.builds(
     HostJournal,
     st.lists(st.builds(History, st.just("bot"), ADOPTIONS, st.none() | ADOPTIONS), max_size=1).map(tuple),
     st.lists(NUMBERS.map(lambda number: Quarantined(digest(number), "bad")), max_size=3).map(tuple),
+    st.booleans(),
 )
 BODIES = st.dictionaries(NUMBERS, st.sampled_from([GOOD, BAD, b"\xff"]), max_size=6)
 
@@ -83,12 +84,23 @@ def test_never_beyond_the_authority(
 
 @given(AUTHORITIES, BODIES)
 def test_a_lost_journal_only_holds_back(authority: Authority, bodies: dict[int, bytes]) -> None:
-    """With an empty journal only what may be newly adopted runs, and nothing after a revocation."""
-    result = chosen(authority, HostJournal(), bodies=bodies)
+    """With a lost journal only what may be newly adopted runs, and nothing after a revocation."""
+    result = chosen(authority, LOST_JOURNAL, bodies=bodies)
     if result.version is not None:
         assert isinstance(authority, Permitted)
         assert result.version.adopt
         assert not authority.voided
+
+
+@given(AUTHORITIES, BODIES)
+def test_what_is_void_is_nothing_to_a_host_that_never_ran_it(
+    authority: Authority, bodies: dict[int, bytes]
+) -> None:
+    """Or whoever stole a key of the first hour could deny each new host for ever, by plans that nobody runs."""
+    if isinstance(authority, Permitted):
+        cache = PolicyCache()
+        without = chosen(replace(authority, voided=()), bodies=bodies, cache=cache)
+        assert chosen(authority, bodies=bodies, cache=cache) == without
 
 
 @given(st.lists(DENIALS, max_size=2), JOURNALS, st.booleans(), st.integers(0, 2))

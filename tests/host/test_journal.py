@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faramesh_mesh.host.journal import (
+    LOST_JOURNAL,
     MAX_AGENTS,
     MAX_QUARANTINED,
     MAX_SIZE,
@@ -15,6 +16,7 @@ from faramesh_mesh.host.journal import (
     decode_journal,
     printable,
 )
+from faramesh_mesh.records.codec import UINT_MAX
 from faramesh_mesh.records.ids import Digest, RecordId
 from faramesh_mesh.records.rejection import Rejected
 
@@ -34,7 +36,7 @@ HISTORIES = st.lists(
 
 @st.composite
 def journals(draw: st.DrawFn) -> HostJournal:
-    journal = HostJournal(draw(HISTORIES))
+    journal = HostJournal(draw(HISTORIES), lost=draw(st.booleans()))
     for number, reason in draw(st.lists(st.tuples(st.integers(0, 9), st.text(max_size=300)), max_size=4)):
         journal = journal.quarantine(digest(number), reason)
     return journal
@@ -70,6 +72,29 @@ def test_bounds() -> None:
     assert len(journal.encode()) < MAX_SIZE
     assert decode_journal(journal.encode()) == journal
     assert isinstance(decode_journal(bytes(MAX_SIZE + 1)), Rejected)
+
+
+def test_nothing_ran_or_nothing_is_known() -> None:
+    """Who never ran a rollout has nothing to fall back from; who may have forgotten it may run nothing."""
+    voided = (rid(1_003),)
+    assert HostJournal().after_void("bot", voided) is None
+    assert LOST_JOURNAL.after_void("bot", voided) == UINT_MAX
+    assert LOST_JOURNAL.after_void("bot", ()) is None
+    back = decode_journal(LOST_JOURNAL.adopt("other", version(1), 0).encode())
+    assert isinstance(back, HostJournal)
+    assert back.lost, "forgotten after one adoption"
+    assert back.after_void("bot", voided) == UINT_MAX
+    assert back.after_void("other", voided) is None
+
+
+def test_a_history_that_made_room_is_a_loss() -> None:
+    journal = HostJournal()
+    for number in range(MAX_AGENTS):
+        journal = journal.adopt(f"{number:03}", version(1), 0)
+    assert not journal.lost
+    journal = journal.adopt("000", version(2), 0).adopt("a", version(1), 0)
+    assert journal.lost
+    assert journal.history(f"{MAX_AGENTS - 1:03}") is None
 
 
 def test_a_crash_on_trial_brings_back_what_was_good() -> None:
