@@ -47,7 +47,7 @@ class Why(StrEnum):
         return self in _STOPS_CALLS
 
 
-_STOPS_CALLS = frozenset({Why.KILLED, Why.TOOL_KILLED, Why.KEY_OVERFLOW, Why.REVOKED})
+_STOPS_CALLS = frozenset({Why.KILLED, Why.TOOL_KILLED, Why.KEY_OVERFLOW, Why.REVOKED, Why.UNKNOWN_AGENT})
 
 _KIND_OF_RECORD = {
     Why.KILLED: Kind.KILL,

@@ -27,8 +27,8 @@ Cancel: TypeAlias = Callable[[Decision], None]
 
 @dataclass(frozen=True, slots=True)
 class ToolDenial:
-    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool: an
-    emergency must not fail on a typing error."""
+    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool, and so does
+    one of nothing but stars: an emergency must not fail on a typing error."""
 
     tools: tuple[str, ...]
     decision: Decision
@@ -63,13 +63,9 @@ class Snapshot:
 
     agents: Mapping[str, AgentState]
     deadline_ns: int
-    only: AgentState | None = field(init=False, repr=False)
-    """The one agent that a call without an agent's name is for."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "agents", MappingProxyType(dict(self.agents)))
-        states = tuple(self.agents.values())
-        object.__setattr__(self, "only", states[0] if len(states) == 1 else None)
 
     def renewed(self, deadline_ns: int) -> "Snapshot":
         """The same states with a later deadline."""
@@ -78,6 +74,9 @@ class Snapshot:
 
 _STALE = Decision(Effect.DENY, Why.STALE_SNAPSHOT)
 _UNKNOWN = Decision(Effect.DENY, Why.UNKNOWN_AGENT)
+_UNNAMED = Decision(
+    Effect.DENY, Why.UNKNOWN_AGENT, text="the call names no agent, and there was not always just one"
+)
 _UNDECIDABLE = Decision(Effect.DENY, Why.EVALUATION_ERROR, text="the call or the policy engine failed")
 _NOT_READY = Decision(Effect.DENY, Why.NOT_READY)
 _NOBODY: Key = ("", None)
@@ -111,6 +110,9 @@ class Gate:
 
     `clock_ns` is monotonic, in nanoseconds, and should count suspend (CLOCK_BOOTTIME): a laptop that wakes up must not
     permit by what it knew yesterday. `thread_id` names the calling thread (`threading.get_ident`), for the counters.
+
+    A call that names no agent is one of the only agent that the gate has ever served. Once it has served a second one,
+    such calls are denied for good: they come from code that does not know of the change, and whose they are is a guess.
     """
 
     __slots__ = (
@@ -118,7 +120,9 @@ class Gate:
         "_clock_ns",
         "_counters",
         "_flights",
+        "_nameless",
         "_poison",
+        "_served",
         "_snapshot",
         "_tickets",
         "cancel_errors",
@@ -129,6 +133,8 @@ class Gate:
         self._counters = Counters(thread_id)
         self._poison: Decision | None = None
         self._snapshot: Snapshot | None = None
+        self._served: frozenset[str] = frozenset()
+        self._nameless: str | None = None
         # dict operations on int keys and next() on a count are atomic, so neither needs a lock.
         self._flights: dict[int, InFlight] = {}
         self._tickets = count()
@@ -141,13 +147,13 @@ class Gate:
         return self._snapshot
 
     def install(self, snapshot: Snapshot) -> int:
-        """Decide by `snapshot` from now on, and cancel the calls in flight that it kills. Returns how many those were.
-        Call it from one thread only."""
+        """Decide by `snapshot` from now on, and cancel the calls in flight that it kills or whose agent is not in it: an
+        agent that was revoked or moved away. Returns how many those were. Call it from one thread only."""
+        self._follow(snapshot)
         self._snapshot = snapshot
         cancelled = 0
         for flight in tuple(self._flights.values()):
-            state = snapshot.only if flight.agent is None else snapshot.agents.get(flight.agent)
-            emergency = None if state is None else _emergency(state, flight.call)
+            emergency = _emergency(snapshot, flight)
             if emergency is not None and flight.end():
                 cancelled += 1
                 try:
@@ -156,9 +162,16 @@ class Gate:
                     self.cancel_errors += 1
         return cancelled
 
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Learn whose calls without a name are. Before the snapshot is in force, so that none of them ever meets it under
+        another agent's name."""
+        if len(self._served) < 2:
+            self._served |= snapshot.agents.keys()
+            self._nameless = next(iter(self._served)) if len(self._served) == 1 else None
+
     def decide(self, call: Call, agent: str | None = None) -> Decision:
-        """The answer to `call`, of `agent` or, if none is named, of the only agent. Any thread; never raises, never
-        blocks."""
+        """The answer to `call`, of `agent` or, if none is named, of the only agent that this gate has served. Any thread;
+        never raises, never blocks."""
         if self._poison is not None:
             return self._poison
         started = self._clock_ns()
@@ -170,9 +183,10 @@ class Gate:
             decision = _STALE
         else:
             try:
-                state = snapshot.only if agent is None else snapshot.agents.get(agent)
+                name = self._nameless if agent is None else agent
+                state = None if name is None else snapshot.agents.get(name)
                 if state is None:
-                    decision = _UNKNOWN
+                    decision = _UNKNOWN if name is not None else _UNNAMED
                 else:
                     tally = state.tally
                     decision = _answer(state, call)
@@ -185,8 +199,9 @@ class Gate:
         """Decide a call that can be cancelled while it runs. It is registered before it is decided, so a kill that
         arrives in between is seen by one or the other: `cancel` may be called before this returns. Unless
         `in_flight.decision.permits`, the call must not run."""
-        flight = InFlight(self._flights, next(self._tickets), call, agent, cancel)
-        flight.decision = self.decide(call, agent)
+        name = self._nameless if agent is None else agent
+        flight = InFlight(self._flights, next(self._tickets), call, name, cancel)
+        flight.decision = self.decide(call, name)
         if not flight.decision.permits:
             flight.end()
         return flight
@@ -209,7 +224,7 @@ def _any_of(tools: tuple[str, ...]) -> Callable[[str], bool]:
     compiled = []
     for tool in tools:
         try:
-            compiled.append(glob.compile_tools(tool))
+            compiled.append(glob.compile_tools(tool if tool.strip("*") else "*"))
         except glob.BadGlob:
             compiled.append(glob.compile_tools("*"))
 
@@ -231,9 +246,15 @@ def _answer(state: AgentState, call: Call) -> Decision:
     return decision if type(decision) is Decision else _UNDECIDABLE
 
 
-def _emergency(state: AgentState, call: Call) -> Decision | None:
+def _emergency(snapshot: Snapshot, flight: InFlight) -> Decision | None:
     """The decision that stops a call which was permitted before, if there is one."""
-    for denial in state.tool_denials:
-        if denial.covers(call.tool):
-            return denial.decision
+    try:
+        state = None if flight.agent is None else snapshot.agents.get(flight.agent)
+        if state is None:
+            return _UNKNOWN
+        for denial in state.tool_denials:
+            if denial.covers(flight.call.tool):
+                return denial.decision
+    except Exception:  # noqa: BLE001 - a call of no tool or agent that could be: `decide` denies it, and it must not stop a kill
+        return _UNDECIDABLE
     return state.deny if state.deny is not None and state.deny.why.stops_calls else None

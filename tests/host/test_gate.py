@@ -97,6 +97,30 @@ def test_agents() -> None:
     assert made.decide(REFUND).why is Why.UNKNOWN_AGENT
 
 
+def test_a_call_without_a_name_never_becomes_that_of_another_agent() -> None:
+    """An agent is revoked while its process goes on calling without a name."""
+    for others in (
+        [snapshot(permitting("b"))],
+        [snapshot(killed("a"), permitting("b")), snapshot(permitting("b"))],
+    ):
+        made, _ = gate(killed("a"))
+        assert made.decide(REFUND) is KILLED
+        for other in others:
+            made.install(other)
+            assert made.decide(REFUND).why is Why.UNKNOWN_AGENT
+            assert made.begin(REFUND, pytest.fail).decision.why is Why.UNKNOWN_AGENT
+            assert made.decide(REFUND, "b").permits
+        made.install(snapshot(permitting("a")))
+        assert made.decide(REFUND).why is Why.UNKNOWN_AGENT
+
+
+def test_a_call_without_a_name_is_still_that_of_the_only_agent_when_it_comes_back() -> None:
+    made, _ = gate(permitting("a"))
+    made.install(snapshot())
+    made.install(snapshot(permitting("a")))
+    assert made.decide(REFUND) is PERMIT
+
+
 def test_a_state_either_denies_or_decides() -> None:
     for deny, decide in ((None, None), (KILLED, permits)):
         with pytest.raises(ValueError, match="either"):
@@ -121,9 +145,11 @@ def test_killed_tools_come_before_the_policy_and_before_not_ready() -> None:
         assert made.decide(Call("mail/send")) is not TOOL_KILLED
 
 
-def test_a_malformed_kill_glob_kills_every_tool() -> None:
-    made, _ = gate(permitting("bot", ToolDenial(("stripe/[",), TOOL_KILLED)))
-    assert made.decide(Call("mail/send")) is TOOL_KILLED
+@pytest.mark.parametrize("pattern", ["stripe/[", "stripe/[!w]*", "", "*", "**", "***"])
+def test_a_kill_glob_that_is_malformed_or_all_stars_kills_every_tool(pattern: str) -> None:
+    made, _ = gate(permitting("bot", ToolDenial((pattern,), TOOL_KILLED)))
+    for tool in ("mail", "mail/send", "stripe/eu/refund"):
+        assert made.decide(Call(tool)) is TOOL_KILLED
 
 
 class Hostile(Mapping[str, int]):
@@ -218,6 +244,38 @@ def test_a_kill_cancels_what_is_in_flight_once() -> None:
     assert made.in_flight == 1
     assert not first.end()
     assert other.end()
+    assert made.in_flight == 0
+
+
+@pytest.mark.parametrize("name", ["a", None])
+@pytest.mark.parametrize("left", [(), (permitting("b"),)])
+def test_the_calls_of_an_agent_that_is_gone_are_cancelled(
+    name: str | None, left: tuple[AgentState, ...]
+) -> None:
+    """An agent that is revoked or moved away is in no snapshot any more."""
+    made, _ = gate(permitting("a"))
+    told: list[Decision] = []
+    assert made.begin(REFUND, told.append, name).decision.permits
+    assert made.install(snapshot(*left)) == 1
+    assert [decision.why for decision in told] == [Why.UNKNOWN_AGENT]
+    assert told[0].why.stops_calls, "a gate over a socket would let it run on"
+
+
+@pytest.mark.parametrize(("tool", "agent"), [(None, "bot"), ("pay", ["bot"])])
+def test_a_call_of_nonsense_holds_up_no_kill(tool: object, agent: object) -> None:
+    """It is in flight for the instant in which it is decided; the kill is installed right then."""
+    made, _ = gate(permitting())
+    told: list[Decision] = []
+    made.begin(REFUND, told.append)
+
+    def clock() -> int:
+        made._clock_ns = lambda: 0
+        made.install(snapshot(permitting("bot", ToolDenial(("stripe/*",), TOOL_KILLED))))
+        return 0
+
+    made._clock_ns = clock
+    assert not made.begin(Call(tool), told.append, agent).decision.permits  # type: ignore[arg-type]
+    assert TOOL_KILLED in told
     assert made.in_flight == 0
 
 
