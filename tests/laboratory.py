@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from faramesh_cli.main import app
 
-POLICY = "agent refunds {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
+POLICY = "agent * {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
 CORRECTED = POLICY.replace("100", "50")
 SECONDS = 30.0
 """The most that anything here may take; it all takes a second or two."""

@@ -13,7 +13,7 @@ from faramesh_cli.main import app
 from faramesh_mesh.runtime.operator_home import open_home
 from faramesh_mesh.runtime.token import parse_token
 
-POLICY = "agent refunds {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
+POLICY = "agent * {\n  default deny\n  rules {\n    permit stripe/refund when amount <= 100\n  }\n}\n"
 
 
 def run(*arguments: str, home: Path | None = None, typed: str | None = None) -> Result:

@@ -19,7 +19,7 @@ from faramesh_mesh.host.fpl.compile import MAX_MATCHED
 from faramesh_mesh.host.fpl.engine import MAX_TOOLS, FplEngine
 from faramesh_mesh.host.fpl.format import text_of
 from faramesh_mesh.host.fpl.lexer import MAX_SOURCE
-from faramesh_mesh.host.fpl.parser import MAX_NESTING, MAX_RULES, parse
+from faramesh_mesh.host.fpl.parser import MAX_MATCHES, MAX_NESTING, MAX_RULE_MATCHES, MAX_RULES, parse
 from faramesh_mesh.host.fpl.refusal import Refused
 from faramesh_mesh.records.ids import RecordId
 
@@ -155,6 +155,13 @@ def test_every_form_of_the_subset() -> None:
         ("permit a/b when true ==", 5, "expected"),
         ("permit a/b when true == false", 4, "two constants"),
         ("permit!  a/b", 4, "tool pattern"),
+        ("permit db/[!w]rite", 4, "write [^"),
+        ('permit db/write when x matches "[!w]*"', 4, "write [^"),
+        ('permit db/write when x matches "[^w]*"', 4, None),
+        ("permit a\n  deny! \u0455tripe/*", 5, "U+0455"),
+        ("deny! stripe/**", 4, "** crosses no /"),
+        ("deny! **", 4, "** crosses no /"),
+        ("deny! a\\**", 4, None),
         ("budget session { max 5 }", 4, "expected a rule"),
     ],
 )  # fmt: skip
@@ -181,7 +188,10 @@ def test_what_is_refused_says_where_and_why(rules: str, line: int, says: str | N
         ("agent bot { default deny! }", "expected permit, deny or defer"),
         ("agent bot { default deny default permit }", 'a second "default"'),
         ("agent bot { } agent bot { }", "a second block"),
-        ("agent { }", "expected an agent's name"),
+        ("agent { }", "expected an agent's name or *"),
+        ("agent b*t { }", "expected an agent's name or *"),
+        ("agent * { }\nagent bot { }", "1:1: agent * beside other blocks"),
+        ("agent bot { }\nagent * { }", "2:1: agent * beside other blocks"),
         ("agent bot {", "found the end of the file"),
     ],
 )
@@ -189,6 +199,36 @@ def test_what_is_refused_outside_rules(source: str, says: str) -> None:
     result = FplEngine().compile(source.encode())
     assert isinstance(result, Unloadable)
     assert says in result.reason
+
+
+UNSEEN = ["\r", "\0", "\v", "\f", "\x1b", "\x7f", "\x85", "\xa0", "\xad", "\u034f", "\u200b", "\u200f", "\u202e", "\u2028",
+          "\u2066", "\u3164", "\ufe0f", "\ufeff", "\U000e0041", "\U000e0100", "\ue000"]  # fmt: skip
+
+
+@pytest.mark.parametrize("character", UNSEEN)
+@pytest.mark.parametrize(
+    "line", ["# emergency{}deny! stripe/*", 'deny a reason: "x{}y"', "deny! a{}b", "{}deny! a"]
+)
+def test_what_cannot_be_seen_is_refused_wherever_it_stands(line: str, character: str) -> None:
+    """A lone carriage return hides a rule in a comment; a character of no width makes two names look like one."""
+    result = FplEngine().compile(block("permit a\n" + line.format(character)).encode())
+    assert isinstance(result, Unloadable), "was accepted"
+    assert result.reason.startswith(f"5:{line.index('{') + 1}: "), result.reason
+    assert f"U+{ord(character):04X}" in result.reason or "carriage return" in result.reason
+
+
+@given(st.text())
+def test_a_comment_hides_nothing(text: str) -> None:
+    """What is behind a # ends with what anybody takes for the end of a line."""
+    source = f"agent bot {{ # {text}\n}}"
+    policy = FplEngine().compile(source.encode("utf-8", "replace"))
+    assert isinstance(policy, Unloadable) or len(source.split("\n")) >= len(source.splitlines()), policy
+
+
+def test_lines_may_end_as_on_windows_and_texts_are_in_any_script() -> None:
+    source = block('permit a when x == "Zoë ☺"\n\t# naïve 漢字').replace("\n", "\r\n")
+    assert decide_source(source, Call("a", {"x": "Zoë ☺"})).permits
+    assert parse(source).agents[0].rules[0].line == 4
 
 
 def test_bounds() -> None:
@@ -205,6 +245,13 @@ def test_bounds() -> None:
     assert "more than" in refused(block("permit a\n" * (MAX_RULES + 1)))
     assert "limit" in refused("#" * (MAX_SOURCE + 1))
     assert "parts" in refused(block("permit a when " + " or ".join(["x"] * 97)))
+    rule = "permit a when " + " or ".join(['x matches "*a"'] * MAX_RULE_MATCHES)
+    full = block("\n".join([rule] * (MAX_MATCHES // MAX_RULE_MATCHES)))
+    assert not refused(full + full.replace("bot", "other"))
+    assert f"more than {MAX_RULE_MATCHES} matches in one rule" in refused(block(f'{rule} or x matches "*a"'))
+    assert f"more than {MAX_MATCHES} matches" in refused(
+        full.replace("  }", 'permit b when x matches "*a"\n  }')
+    )
     assert "UTF-8" in refused("\udcff".encode("utf-8", "surrogateescape").decode("latin-1") + "é")[:0] + str(
         FplEngine().compile(b"\xff")
     )
@@ -297,7 +344,7 @@ def naive_decision(agent: ast.Agent, call: Call) -> tuple[Effect, Why]:
 def test_decides_as_the_naive_interpreter(agent: ast.Agent, calls: list[Call]) -> None:
     policy = FplEngine().compile(text_of(ast.Document((agent,))).encode())
     assert not isinstance(policy, Unloadable)
-    decide = policy.bind("whoever", POLICY)
+    decide = policy.bind(agent.name, POLICY)
     assert not isinstance(decide, Unloadable)
     for call in calls + calls:
         decision = decide(call)
@@ -375,14 +422,23 @@ def test_a_long_text_is_not_matched() -> None:
 
 
 def test_agent_blocks() -> None:
-    one = "agent anything { default permit }"
-    assert decide_source(one, Call("t"), agent="bot").permits
+    assert decide_source("agent * { default permit }", Call("t"), agent="bot").permits
     two = "agent bot { default permit } agent other { default defer }"
     assert decide_source(two, Call("t"), agent="other").effect is Effect.DEFER
     policy = FplEngine().compile(two.encode())
     assert not isinstance(policy, Unloadable)
     assert policy.bind("stranger", POLICY) == Unloadable(
-        "no agent block named stranger among 2", is_for_good=False
+        "no block for agent stranger: the policy has one for bot and 1 more; agent * is for all",
+        is_for_good=False,
+    )
+
+
+def test_a_block_for_one_agent_governs_no_other() -> None:
+    policy = FplEngine().compile(b"agent billing { default permit }")
+    assert not isinstance(policy, Unloadable)
+    assert not isinstance(policy.bind("billing", POLICY), Unloadable)
+    assert policy.bind("crawler", POLICY) == Unloadable(
+        "no block for agent crawler: the policy has one for billing; agent * is for all", is_for_good=False
     )
 
 
@@ -407,7 +463,7 @@ def test_the_example_of_the_documentation() -> None:
     page = (Path(__file__).parents[2] / "docs" / "fpl.md").read_text()
     source = page.split("```\n")[1]
     call = Call("stripe/refund", {"amount": 501, "currency": "eur"})
-    assert str(decide_source(source, call)) in page
+    assert str(decide_source(source, call, "payment-bot")) in page
     call = Call("stripe/refund", {"amount": 500, "currency": "eur"})
-    assert decide_source(source, call).permits
-    assert decide_source(source, Call("shell/run")).text == "never a shell"
+    assert decide_source(source, call, "payment-bot").permits
+    assert decide_source(source, Call("shell/run"), "payment-bot").text == "never a shell"

@@ -103,6 +103,8 @@ def test_go_cases(pattern: str, name: str, matches: bool) -> None:
         "[b-a]",
         "[/]",
         "[.-0]",
+        "[!w]",
+        "a[!",
         "",
         "a" * 257,
     ],

@@ -1,10 +1,13 @@
 """Random policies and calls, for property tests."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.decision import Effect
 from faramesh_mesh.host.fpl import ast
+from faramesh_mesh.host.fpl.parser import MAX_RULE_MATCHES
 
 KEYS = st.sampled_from(["amount", "cmd", "to", "session", "if", "a b", 'q"\\', "x-y"])
 PATHS = st.lists(KEYS, min_size=1, max_size=3).map(lambda keys: ast.Path(tuple(keys)))
@@ -47,6 +50,22 @@ def _joined(inner: st.SearchStrategy[ast.Condition]) -> st.SearchStrategy[ast.Co
 
 CONDITIONS: st.SearchStrategy[ast.Condition] = st.recursive(ATOMS, _joined, max_leaves=6)
 TOOLS = st.sampled_from(["*", "pay/*", "pay/refund", "pay/re?u[a-m]d", "shell/*", "pay", "*/refund"])
+
+
+def matches_in(condition: ast.Condition | None) -> int:
+    """How many `matches` a condition has."""
+    match condition:
+        case ast.Or(parts) | ast.And(parts):
+            return sum(map(matches_in, parts))
+        case ast.Not(part):
+            return matches_in(part)
+        case ast.Matches():
+            return 1
+        case _:
+            return 0
+
+
+CONDITIONS = CONDITIONS.filter(lambda condition: matches_in(condition) <= MAX_RULE_MATCHES)
 RULES = st.one_of(
     st.builds(
         ast.Rule,
@@ -72,7 +91,9 @@ AGENTS = st.builds(
     st.lists(RULES, max_size=8).map(tuple),
 )
 DOCUMENTS = st.builds(
-    ast.Document, st.lists(AGENTS, min_size=1, max_size=3, unique_by=lambda agent: agent.name).map(tuple)
+    ast.Document,
+    st.lists(AGENTS, min_size=1, max_size=3, unique_by=lambda agent: agent.name).map(tuple)
+    | AGENTS.map(lambda agent: (replace(agent, name="*"),)),
 )
 
 VALUES = st.recursive(

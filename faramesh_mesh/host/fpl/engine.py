@@ -11,7 +11,7 @@ from faramesh_mesh.host.fpl.ast import Agent, Document, Rule
 from faramesh_mesh.host.fpl.compile import Test, Unevaluable, compile_condition
 from faramesh_mesh.host.fpl.format import rule_text
 from faramesh_mesh.host.fpl.lexer import MAX_SOURCE
-from faramesh_mesh.host.fpl.parser import parse
+from faramesh_mesh.host.fpl.parser import EVERY_AGENT, parse
 from faramesh_mesh.host.fpl.refusal import Refused
 from faramesh_mesh.records.ids import RecordId
 
@@ -64,14 +64,16 @@ class FplPolicy:
         self._agents = {agent.name: (agent, _compiled(agent)) for agent in document.agents}
 
     def bind(self, agent: str, policy: RecordId) -> Decide | Unloadable:
-        """A document with one block governs every agent it is pushed to, whatever the block is called; one with
-        several governs each agent by the block of its name."""
-        if len(self._agents) == 1:
-            block, rules = next(iter(self._agents.values()))
-        elif agent in self._agents:
-            block, rules = self._agents[agent]
-        else:
-            return Unloadable(f"no agent block named {agent} among {len(self._agents)}", is_for_good=False)
+        """Each agent is governed by the block of exactly its name, or by `agent *`, which stands alone."""
+        found = self._agents.get(EVERY_AGENT) or self._agents.get(agent)
+        if found is None:
+            first, *others = self._agents
+            has = f"{first} and {len(others)} more" if others else first
+            return Unloadable(
+                f"no block for agent {agent}: the policy has one for {has}; agent * is for all",
+                is_for_good=False,
+            )
+        block, rules = found
         return _decide(block, rules, policy)
 
 

@@ -2,7 +2,7 @@
 
     *          any characters but '/' (over text: any characters)
     ?          one character but '/' (over text: any character)
-    [a-z] [^x] one character of a class, or not of it; never '/'
+    [a-z] [^x] one character of a class, or not of it; never '/'. `[!` is refused: it negates in a shell, and not here
     \\c         the character c
 
 Two differences to `path.Match`: a lone `*` covers every tool name (as upstream's engine has it), and a class never
@@ -125,6 +125,10 @@ def _translate(pattern: str, any_one: str, barred: str) -> str:
 
 def _class(pattern: str, at: int, barred: str) -> tuple[str, int]:
     """The class that begins after '[' at `at`, and where it ends."""
+    if pattern[at : at + 1] == "!":
+        raise BadGlob(
+            "[! negates nothing here: write [^ for any other character, or [\\! for the character itself"
+        )
     negated = pattern[at : at + 1] == "^"
     at += negated
     ranges: list[str] = []

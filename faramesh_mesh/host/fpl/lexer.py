@@ -45,7 +45,7 @@ class Token:
         return f'"{text}"' if self.shape is Shape.TEXT else text
 
 
-_BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
+_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _DENY_NOW = re.compile(r"deny!(?![A-Za-z0-9_])")
 _NUMBER = re.compile(r"-?\$?[0-9]+(?:\.[0-9]+)?(?![A-Za-z0-9_.$])")
@@ -56,7 +56,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class Lexer:
-    """Reads a source from front to back. Raises `Refused` at what is no token."""
+    """Reads a source that is `legible` from front to back. Raises `Refused` at what is no token."""
 
     __slots__ = ("_at", "_fresh", "_line", "_line_start", "_source")
 

@@ -1,17 +1,15 @@
 """Tokens to tree, by recursive descent. What is not in the subset is refused where it stands, with what was expected.
 
 source    = { agent }
-agent     = "agent" name "{" [ "default" effect ] [ "rules" "{" { rule } "}" ] "}"
+agent     = "agent" ( name | "*" ) "{" [ "default" effect ] [ "rules" "{" { rule } "}" ] "}"
 rule      = effect tool [ "when" condition ] [ "reason" ":" text ]
 condition = and { "or" and }          and = not { "and" not }          not = "not" not | atom
 atom      = "(" condition ")" | term [ operator term | "in" "[" constant { "," constant } "]" | "matches" text ]
 """
 
 import re
-from collections.abc import Callable
 
 from faramesh_mesh.host.decision import Effect
-from faramesh_mesh.host.fpl import glob
 from faramesh_mesh.host.fpl.ast import (
     Agent,
     And,
@@ -34,7 +32,9 @@ from faramesh_mesh.host.fpl.ast import (
 )
 from faramesh_mesh.host.fpl.cursor import Cursor, refused_at
 from faramesh_mesh.host.fpl.lexer import MAX_SOURCE, Lexer, Shape, Token
+from faramesh_mesh.host.fpl.patterns import text_pattern, tool_pattern
 from faramesh_mesh.host.fpl.refusal import Refused
+from faramesh_mesh.host.fpl.source import legible
 
 MAX_RULES = 2_000
 """Rules of one source: the largest policies in the field have some hundreds."""
@@ -45,12 +45,20 @@ MAX_OPTIONS = 256
 """Constants of one `in` list."""
 MAX_PARTS = 96
 """Atoms of one condition, which bounds what one decision can cost."""
+MAX_RULE_MATCHES = 4
+"""`matches` of one rule."""
+MAX_MATCHES = 32
+"""`matches` of one block, which is what one decision can come to: each takes up to 8 ms (`compile.MAX_MATCHED`), and the
+other calls of a host may wait for it."""
 MAX_KEYS = 8
 """Keys of one argument path."""
 MAX_DIGITS = 15
 """Significant digits of a decimal: as many as a double always gives back, so that comparing doubles is exact."""
 MAX_INTEGER_DIGITS = 78
 """Digits of an integer: 256 bits."""
+
+EVERY_AGENT = "*"
+"""The name of a block that governs every agent that the source is pushed to."""
 
 EFFECTS = {
     "permit": Effect.PERMIT,
@@ -94,7 +102,6 @@ _UNSUPPORTED_BLOCKS = frozenset(
         "version", "extends", "system", "manifest",
     }
 )  # fmt: skip
-_LOOKS_LIKE_REGEX = re.compile(r"(?<!\\)(?:[|()+{}$^]|\.[*+?])")
 _AGENT_NAME = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
@@ -103,7 +110,7 @@ def parse(source: str) -> Document:
     """The tree of `source`. Raises `Refused`, and nothing else, on any text."""
     if len(source) > MAX_SOURCE:
         raise Refused(1, 1, f"the source has {len(source)} characters, the limit is {MAX_SOURCE}")
-    return _Parser(Lexer(source)).document()
+    return _Parser(Lexer(legible(source))).document()
 
 
 def is_bare_key(key: str) -> bool:
@@ -114,12 +121,14 @@ def is_bare_key(key: str) -> bool:
 class _Parser(Cursor):
     """The grammar, a method a rule of it."""
 
-    __slots__ = ("_parts", "_rules")
+    __slots__ = ("_block_matches", "_parts", "_rule_matches", "_rules")
 
     def __init__(self, lexer: Lexer) -> None:
         super().__init__(lexer)
         self._rules = 0
         self._parts = 0
+        self._rule_matches = 0
+        self._block_matches = 0
 
     def document(self) -> Document:
         agents: list[Agent] = []
@@ -132,6 +141,11 @@ class _Parser(Cursor):
                 raise Refused(agent.line, 1, f"more than {MAX_AGENTS} agent blocks")
         if not agents:
             raise self.expected('"agent"')
+        general = next((agent for agent in agents if agent.name == EVERY_AGENT), None)
+        if general is not None and len(agents) > 1:
+            raise Refused(
+                general.line, 1, "agent * beside other blocks: its rules would not hold for their agents"
+            )
         return Document(tuple(agents))
 
     def _agent(self) -> Agent:
@@ -141,10 +155,13 @@ class _Parser(Cursor):
                 raise self.refused(f'"{start.text}" is not supported; expected "agent"')
             raise self.expected('"agent"')
         name = self.advance_to_pattern()
-        if name.shape is not Shape.PATTERN or _AGENT_NAME.fullmatch(name.text) is None:
-            raise self.expected("an agent's name")
+        if name.shape is not Shape.PATTERN or (
+            name.text != EVERY_AGENT and _AGENT_NAME.fullmatch(name.text) is None
+        ):
+            raise self.expected("an agent's name or *")
         self.advance()
         self.sign("{")
+        self._block_matches = 0
         default: Effect | None = None
         rules: tuple[Rule, ...] | None = None
         while not self.at_sign("}"):
@@ -200,12 +217,12 @@ class _Parser(Cursor):
             raise self.expected("a tool pattern")
         if pattern.text in KEYWORDS or pattern.text.startswith("!"):
             raise self.refused(f'expected a tool pattern, found "{pattern.text}"')
-        self._glob(glob.compile_tools, pattern.text)
+        tool = tool_pattern(pattern)
         self.advance()
         condition: Condition | None = None
         if self.at_word("when"):
             self.advance()
-            self._parts = 0
+            self._parts = self._rule_matches = 0
             condition = self._or(0)
         reason = self._reason()
         if self.next.shape is Shape.WORD and self.next.text in _UNSUPPORTED_CLAUSES:
@@ -213,7 +230,7 @@ class _Parser(Cursor):
         if not (self.at_sign("}") or (self.next.starts_line and self.next.text in EFFECTS)):
             wanted = ['"when"'] * (condition is None and not reason) + ['"reason:"'] * (not reason)
             raise self.expected(", ".join([*wanted, 'a rule on a new line or "}"']))
-        return Rule(effect, start.text == "deny!", pattern.text, condition, reason, start.line)
+        return Rule(effect, start.text == "deny!", tool, condition, reason, start.line)
 
     def _reason(self) -> str:
         if not self.at_word("reason"):
@@ -303,17 +320,13 @@ class _Parser(Cursor):
         self.advance()
         if self.next.shape is not Shape.TEXT:
             raise self.expected("a quoted glob")
-        pattern = self.next.text
-        if _LOOKS_LIKE_REGEX.search(pattern):
-            raise self.refused(
-                "matches takes a glob (* ? [a-z]), and this looks like a regular expression; "
-                'alternatives are joined with "or", and a character that is meant is written \\\\c'
-            )
-        if glob.literal(pattern) is not None:
-            raise self.refused(
-                'matches compares the whole text: without * ? or [ ] write ==, or "*...*" to search'
-            )
-        self._glob(glob.compile_text, pattern)
+        pattern = text_pattern(self.next)
+        self._rule_matches += 1
+        self._block_matches += 1
+        if self._rule_matches > MAX_RULE_MATCHES:
+            raise self.refused(f"more than {MAX_RULE_MATCHES} matches in one rule")
+        if self._block_matches > MAX_MATCHES:
+            raise self.refused(f"more than {MAX_MATCHES} matches in one agent block")
         self.advance()
         return Matches(left, pattern)
 
@@ -380,9 +393,3 @@ class _Parser(Cursor):
         key = self.advance().text
         self.sign("]")
         return key
-
-    def _glob(self, compile_glob: Callable[[str], glob.Covers], pattern: str) -> None:
-        try:
-            compile_glob(pattern)
-        except glob.BadGlob as bad:
-            raise self.refused(f"not a glob: {bad}") from None
