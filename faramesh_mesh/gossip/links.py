@@ -65,6 +65,9 @@ class Link:
     writing: bool = False
     """The driver was told `Ready` and has not yet been told that there is nothing more."""
     leaving: bool = False
+    left_at: int = 0
+    """When LEAVE was handed to the driver; 0 before. The peer closes: whoever says LEAVE and closes at once may have
+    unread bytes, and then TCP resets the connection before the peer has read it."""
     urgent_since: int = 0
     roots: bool = False
     urgent: dict[RecordId, None] = field(default_factory=dict)

@@ -56,6 +56,8 @@ from faramesh_mesh.trust.admission import admit_status
 from faramesh_mesh.trust.keys import Signer, Verify
 
 BEAT_EVERY = SECOND
+FAREWELL = 2 * SECOND
+"""How long a peer has to close a link on which LEAVE was said: some round trips of a slow WAN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class Node:
                 self._receiver.receive(link, received, now.mono)
             case Writable(link_id):
                 link = parts.links.all.get(link_id)
-                frame = None if link is None else self._next_frame(link)
+                frame = None if link is None else self._next_frame(link, now.mono)
                 if frame is not None:
                     return [Send(link_id, frame)]
                 if link is None or not link.leaving:
@@ -231,12 +233,12 @@ class Node:
                 (parts.own.due_soon if urgent else parts.own.due)(now.mono, parts.cadence())
         return self._settle(now)
 
-    def _next_frame(self, link: Link) -> bytes | None:
+    def _next_frame(self, link: Link, mono: int) -> bytes | None:
         frame = next_frame(link, self._parts)
         if frame is None:
             link.writing = False
-            if link.leaving:
-                self._parts.links.close(link, "left")
+            if link.leaving and not link.left_at:
+                link.left_at = mono
         else:
             self.counters.frames_out += 1
             self.counters.bytes_out += len(frame)
@@ -291,6 +293,10 @@ class Node:
         parts = self._parts
         for link in handshake.overdue(parts.links, mono):
             parts.links.close(link, "said nothing", lost=True)
+        for link in [
+            each for each in parts.links.all.values() if each.left_at and mono - each.left_at > FAREWELL
+        ]:
+            parts.links.close(link, "left")
         for link in parts.flood.stalled(mono):
             parts.links.close(link, "stalled before an urgent record", lost=True)
         for link in parts.liveness.due(mono):

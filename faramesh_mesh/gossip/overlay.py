@@ -30,6 +30,9 @@ SMALL = 9
 SHUFFLE_EVERY = 30 * SECOND
 ROTATE_EVERY = 60 * SECOND
 """How often one far link moves on to a region without one, where there are more regions than far links."""
+TOP_UP_EVERY = 10 * SECOND
+"""How often a node that has half of its links, a far one among them, looks for one more. Where the others have all
+they want it is refused each time: a dial a second would cost more than the missing link is worth."""
 RECONNECT_EVERY = 30 * SECOND
 """How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
 lost each other whole find each other again (Serf's reconnect)."""
@@ -58,6 +61,7 @@ class Overlay:
         "_rotate_at",
         "_rotating",
         "_shuffle_at",
+        "_top_up_at",
     )
 
     def __init__(self, config: NodeConfig, links: Links, members: Members, rng: Rng) -> None:
@@ -69,7 +73,7 @@ class Overlay:
         self._lost: dict[str, None] = {}
         """Regions whose last link broke: redialled until one is back."""
         self._rotating: str | None = None
-        self._shuffle_at = self._rotate_at = self._reconnect_at = 0
+        self._shuffle_at = self._rotate_at = self._reconnect_at = self._top_up_at = 0
         for address in config.seeds:
             self._contacts.suggest(address)
 
@@ -178,7 +182,7 @@ class Overlay:
 
     def maintain(self, mono: int) -> None:
         """Dial what is missing."""
-        near, far = self._wanted()
+        near, far = self._pace(*self._wanted(), mono)
         if not (near or far or self._lost) and mono < min(self._rotate_at, self._reconnect_at):
             return
         choices = self._choices(mono)
@@ -192,6 +196,24 @@ class Overlay:
             chosen = self._extra(regions, choices, mono)
         for contact in chosen:
             self._dial(contact, mono)
+
+    def _pace(self, near: int, far: int, mono: int) -> tuple[int, int]:
+        """How many of the missing links to dial now: all, or one now and then where what there is will do."""
+        if not (near or far) or self._lost or not self._is_safe():
+            return near, far
+        if mono < self._top_up_at:
+            return 0, 0
+        self._top_up_at = mono + self._rng.uniform(TOP_UP_EVERY * 3 // 4, TOP_UP_EVERY * 5 // 4)
+        return (1, 0) if near else (0, 1)
+
+    def _is_safe(self) -> bool:
+        """Whether the node has half of the links it wants, and a far one if there are any."""
+        if sum(self._members.sizes().values()) - self._members.is_own_member < SMALL:
+            return False
+        near, far = self._targets()
+        return 2 * len(self._links.full) >= near + far and (
+            far == 0 or not all(self._is_near(link) for link in self._links.full.values())
+        )
 
     def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
         """One contact in each lost region, then regions without a link, then any."""
