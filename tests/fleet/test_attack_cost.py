@@ -89,7 +89,7 @@ def test_kills_times_enrolments_of_an_agent_are_looked_at_once_each():
     def work(n: int) -> int:
         shop = enrolments(n)
         for _ in range(20):
-            shop.kill("region=us")
+            shop.kill("region=eu")
         return calls(lambda: Fleet(shop.records, shop.bodies).authorise("a", WALL))
 
     assert work(40) <= LINEAR * work(20)

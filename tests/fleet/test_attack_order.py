@@ -113,6 +113,19 @@ def test_a_fork_with_a_higher_epoch_moves_no_other_plans():
     agreed(shop, [*others, policy, low, last, vote, high], [*others, policy, low, high, last, vote])
 
 
+def test_a_fork_raises_no_epochs():
+    """Whoever has seen a number has seen one plan, however many forks of it come: the thief of an old key must not decide
+    which of two plans of others is newer. `Rollouts._read_line` counts numbers."""
+    shop = mesh(role_key("ops", OPERATOR), role_key("ops2", OPERATOR))
+    policy = shop.policy()
+    first = shop.rollout(policy, ("a",), by="ops2")
+    later = shop.rollout(policy, ("a",))
+    fork = shop.fork(first, "ops2", message="another")
+    _, before = hold(shop.chain, shop.records.in_order(), shop.bodies)
+    _, after = hold(shop.chain, [*shop.records.in_order(), fork], shop.bodies)
+    assert before.rollout(later.id).epoch == after.rollout(later.id).epoch == 2
+
+
 def test_a_plan_that_was_given_up_again_raises_no_epochs():
     """Five aborts under its number push it out. `Index.retract` forgets it, so no later plan counts it as seen."""
     shop = mesh(role_key("ops", OPERATOR), role_key("ops2", frozenset({Role.RESTORE, Role.ROLLOUT})))

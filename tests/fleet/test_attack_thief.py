@@ -5,13 +5,14 @@ that a full slot proves the key stolen: until it is cut, all in its scope is den
 on the chain to a cut is given up (`RecordSet._surplus`).
 """
 
-from attacks import authority, hold, mesh, smaller_forks
+from attacks import authority, hold, mesh, smaller_forks, without
 from histories import WALL
-from workshop import ENROLLER, OPERATOR, role_key, signer
+from workshop import ENROLLER, OPERATOR, Workshop, role_key, signer
 
 from faramesh_mesh.fleet.authority import Cause, Denied, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.ids import NO_RECORD, RecordId
+from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort
 from faramesh_mesh.records.root import Cut
@@ -69,19 +70,58 @@ def test_one_of_two_root_keys_does_not_take_back_a_revocation():
     assert overflows(fleet.authorise("a", WALL))
 
 
-def test_a_kill_survives_the_enrolment_that_it_covers():
-    """The agent was killed as one of `eu`, has moved since, and its old enrolment is pushed out. Without
-    `Validity.flooded` for enrol keys no kill covers it any more."""
+def killed_and_moved(*, replaced: bool) -> tuple[Workshop, Record]:
+    """An agent that was killed as one of `eu` and is enrolled as one of `us` since, by another key; its first enrolment."""
     shop = mesh(role_key("ops", OPERATOR), role_key("enrol2", ENROLLER))
     before = shop.enrol("a", "eu")
     shop.push(shop.policy(), ("a",))
     shop.kill("region=eu")
-    shop.enrol("a", "us", by="enrol2", supersedes=(before.id,))
+    shop.enrol("a", "us", by="enrol2", supersedes=(before.id,) if replaced else ())
     assert isinstance(authority(shop), Denied)
+    return shop, before
+
+
+def test_a_kill_survives_the_enrolment_that_it_covers():
+    """Five forks push the agent's first enrolment out, so no kill covers it any more. Without `Validity.flooded` for
+    enrol keys it runs."""
+    shop, before = killed_and_moved(replaced=False)
     forks = smaller_forks(shop, before, "enrol", lambda at: {"agent": f"z{at}"})
     held, fleet = hold(shop.chain, [*shop.records.in_order(), *forks], shop.bodies)
     assert before.id not in held
     assert isinstance(fleet.authorise("a", WALL), Denied)
+
+
+def test_an_enrolment_counts_only_with_the_one_that_it_replaces():
+    """A node got a fork in the place of the agent's first enrolment: no gap tells it that the kill covers the agent. One fork
+    is no flood, so `Enrolments` asks for what an enrolment replaces."""
+    shop, before = killed_and_moved(replaced=True)
+    fork = shop.fork(before, "enrol", agent="z")
+    _, fleet = hold(shop.chain, [fork, *without(shop, before)], shop.bodies)
+    assert isinstance(fleet.authorise("a", WALL), Denied)
+
+
+def test_nobody_falls_back_in_silence_when_a_policy_is_pushed_out():
+    """The newest policy is pushed out by five forks: what is below it would run. Without `Validity.flooded` for policy keys
+    it does, and nobody is told."""
+    shop = mesh(role_key("ops", OPERATOR), role_key("thief", frozenset({Role.POLICY})))
+    shop.enrol("a")
+    shop.push(shop.policy(), ("a",))
+    newest = shop.policy(by="thief", version=2)
+    shop.push(newest, ("a",))
+    forks = smaller_forks(shop, newest, "thief", lambda at: {"message": f"{at}"})
+    held, fleet = hold(shop.chain, [*shop.records.in_order(), *forks], shop.bodies)
+    assert newest.id not in held
+    assert overflows(fleet.authorise("a", WALL))
+
+
+def test_a_revoked_enrol_key_revokes_no_agent():
+    """What is above its cut is void, restrictions as well: `Enrolments` asks whether a revocation counts."""
+    shop = mesh(role_key("ops", OPERATOR), role_key("thief", ENROLLER))
+    shop.enrol("a")
+    shop.push(shop.policy(), ("a",))
+    shop.revoke_key("thief", Cut(0, NO_RECORD))
+    shop.revoke_agent("a", by="thief")
+    assert isinstance(authority(shop), Permitted)
 
 
 def test_the_thief_of_a_revoked_key_voids_nothing_below_its_cut():
