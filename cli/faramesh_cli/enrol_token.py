@@ -36,6 +36,11 @@ def make_token(
     carries_key = _duty(duty)
     if LABEL_VALUE.fullmatch(line) is None:
         raise misused(f"--line: {line!r} is not a name")
+    if carries_key and uses != 1:
+        raise misused(
+            "a token with --duty enrol carries the enrol key and is for one machine: --uses 1",
+            "the other machines get a token without --duty, good for as many as you like",
+        )
     home = operator(shell)
     held = open_key(shell, home, Role.ENROL, key)
     seed, expires = os.urandom(32), now_ms() + lasting

@@ -214,6 +214,8 @@ def _all(session: Session) -> Answer:
     reach = known.reach()
     lines = columns(("ROLLOUT", "POLICY", "EPOCH", "STATUS", "STAGE", "RUNNING", "MESSAGE"), rows)
     lines += [f'{view.record.short} kills {some(view.agents)}: "{view.kill.reason}"' for view in live]
+    if not found and not live:
+        lines.append("no rollout yet, and no kill")
     lines.append(spoken_for(session.name, reach))
     active = [each.view for each in found if not each.view.status.is_final]
     return Answer(

@@ -90,7 +90,8 @@ def join_mesh(shell: Shell, wanted: Wanted) -> Answer:
         denied = isinstance(error, EnrolError) and error.refusal is not None
         raise Refusal(
             str(error),
-            unchanged="nothing but an unused key was written; the same token may be tried again",
+            unchanged="nothing but an unused key was written"
+            + ("" if denied else "; the same token may be tried again"),
             exit_code=ExitCode.NOT_AUTHORISED if denied else ExitCode.ERROR,
         ) from None
     try:
@@ -187,10 +188,18 @@ async def _ask(address: str, token: Token, config: NodeHomeConfig, applicant: Ap
     except trio.TooSlowError:
         raise EnrolError(f"no connection within {CONNECT_SECONDS:g} s: is the node running?") from None
     except (OSError, ValueError, ssl.SSLError, LaneError, trio.BrokenResourceError) as error:
-        raise EnrolError(f"no connection ({error.__cause__ or error}): is the node running?") from None
+        raise EnrolError(f"no connection ({_cause(error)}): is the node running?") from None
     finally:
         if stream is not None:
             stream.close()
+
+
+def _cause(error: Exception) -> BaseException:
+    """What lies behind a failed dial; of several attempts at one name, the first that failed."""
+    cause: BaseException = error.__cause__ or error
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    return cause
 
 
 def _write(home: Home, token: Token, config: NodeHomeConfig, keys: Keys, joined: Joined) -> None:

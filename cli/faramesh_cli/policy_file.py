@@ -45,5 +45,6 @@ def refuse_unbound(path: str, body: bytes, agents: tuple[str, ...]) -> None:
             raise Refusal(
                 f"{path} cannot run on {agent}: {bound.reason}",
                 unchanged="nothing was signed",
+                todo="add a block for that agent or for all (agent *), or push to those that the policy names",
                 exit_code=ExitCode.REFUSED,
             )
