@@ -30,7 +30,7 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
             last = view.stage + 1 if to_stage is None else to_stage
             if last > view.stages:
                 raise Refusal(
-                    f"all {view.stages} stages of {view.record.short} are open already"
+                    f"every stage of {view.record.short} is open already"
                     if view.stage == view.stages
                     else f"{view.record.short} has {view.stages} stages",
                     unchanged="nothing was signed",

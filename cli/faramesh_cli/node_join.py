@@ -25,6 +25,7 @@ from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.selector import LABEL_VALUE
 from faramesh_mesh.runtime.certificates import link_pem
 from faramesh_mesh.runtime.config import ConfigError, Discovery, NodeHomeConfig, format_config, parse_config
+from faramesh_mesh.runtime.control.transport import cause_of
 from faramesh_mesh.runtime.egress import open_way
 from faramesh_mesh.runtime.enrol import Applicant, Binding, EnrolError, Joined, enrol_first, join
 from faramesh_mesh.runtime.files import TooOpenError
@@ -188,18 +189,10 @@ async def _ask(address: str, token: Token, config: NodeHomeConfig, applicant: Ap
     except trio.TooSlowError:
         raise EnrolError(f"no connection within {CONNECT_SECONDS:g} s: is the node running?") from None
     except (OSError, ValueError, ssl.SSLError, LaneError, trio.BrokenResourceError) as error:
-        raise EnrolError(f"no connection ({_cause(error)}): is the node running?") from None
+        raise EnrolError(f"no connection ({cause_of(error)}): is the node running?") from None
     finally:
         if stream is not None:
             stream.close()
-
-
-def _cause(error: Exception) -> BaseException:
-    """What lies behind a failed dial; of several attempts at one name, the first that failed."""
-    cause: BaseException = error.__cause__ or error
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    return cause
 
 
 def _write(home: Home, token: Token, config: NodeHomeConfig, keys: Keys, joined: Joined) -> None:

@@ -22,6 +22,7 @@ def run_here(shell: Shell) -> Answer:
         raise Refusal(str(error)) from None
     except OSError as error:
         raise Refusal(
-            f"the node cannot run: {error}", todo="is the port free? see config.toml in its home"
+            f"the node cannot run: {error}",
+            todo=f"is the port free, and the address this machine's? see listen in {homes.tilde(path)}/config.toml",
         ) from None
     return Answer("node-run", {"home": str(path)}, [])
