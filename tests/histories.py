@@ -1,9 +1,10 @@
-"""Random but possible histories of a fleet, for properties: operators act on what they have seen."""
+"""Random but possible histories of a fleet, for properties: operators act on what they have seen. Those with trouble have
+stolen keys in them as well, that fork and flood, thresholds, and revocations with cuts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from hypothesis import strategies as st
-from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root
+from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer
 
 from faramesh_mesh.fleet.authority import Authority, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
@@ -11,35 +12,36 @@ from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort
+from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 
 AGENTS = ("a", "b", "c", "d", "e")
 WALL = 1_900_000_000_000
 
-CHAIN = chain_of(
-    root(
-        (
-            role_key("ops", OPERATOR),
-            role_key("ops2", OPERATOR),
-            role_key("ops-eu", OPERATOR, "region=eu"),
-            role_key("killer", frozenset({Role.KILL})),
-            role_key("enrol", ENROLLER),
-        )
-    )
+KEYS = (
+    role_key("ops", OPERATOR),
+    role_key("ops2", OPERATOR),
+    role_key("ops-eu", OPERATOR, "region=eu"),
+    role_key("killer", frozenset({Role.KILL})),
+    role_key("enrol", ENROLLER),
 )
+CHAIN = chain_of(root(KEYS))
 OPERATORS = ("ops", "ops2", "ops-eu")
+NAMES = {signer(key.name).id: key.name for key in KEYS}
 
 
 @dataclass
 class History:
-    """A workshop and the order in which its records were signed."""
+    """A workshop and the order in which its records were signed. `forks` are records that thieves signed besides, which
+    the workshop's author has not seen."""
 
     shop: Workshop
+    forks: list[Record] = field(default_factory=list)
 
     @property
     def records(self) -> list[Record]:
-        return list(self.shop.records.in_order())
+        return [*self.shop.records.in_order(), *self.forks]
 
     def of(self, *kinds: Kind) -> list[Record]:
         return [record for record in self.records if record.kind in kinds]
@@ -56,6 +58,56 @@ def histories(draw: st.DrawFn, most: int = 14) -> History:
     for _ in range(draw(st.integers(1, most))):
         _act(draw, history)
     return history
+
+
+@st.composite
+def troubled_histories(draw: st.DrawFn, most: int = 10) -> History:
+    """A history under drawn thresholds, with acts of thieves among those of the operators."""
+    roles = (Role.ROOT, Role.POLICY, Role.ROLLOUT, Role.RESTORE)
+    thresholds = {role: draw(st.sampled_from((1, 1, 2))) for role in roles}
+    shop = Workshop(chain_of(root(KEYS, thresholds), ("ops", "ops2")))
+    for at, agent in enumerate(AGENTS):
+        shop.enrol(agent, ("eu", "us")[at % 2])
+    history = History(shop)
+    shop.cosign(shop.policy(version=1), "ops2")
+    for _ in range(draw(st.integers(1, most))):
+        draw(st.sampled_from((_act, _act, _trouble)))(draw, history)
+    return history
+
+
+def _trouble(draw: st.DrawFn, history: History) -> None:
+    """One act of a thief, or of those who deal with him."""
+    shop = history.shop
+    like = draw(st.sampled_from(history.records))
+    by = draw(st.sampled_from(OPERATORS))
+    match draw(st.sampled_from(("cosign", "fork", "fork", "flood", "revoke"))):
+        case "cosign" if like.kind is not Kind.VOTE:
+            shop.cosign(like, by)
+        case "fork":
+            _fork(draw, history, like, 1)
+        case "flood":
+            _fork(draw, history, like, draw(st.integers(4, 7)))
+        case "revoke":
+            shop.revoke_key(NAMES[like.key], Cut(like.head.seq, like.id), by)
+        case _:
+            pass
+
+
+def _fork(draw: st.DrawFn, history: History, like: Record, number: int) -> None:
+    """Records under the number of one that exists: of the payload of any record of its key, with another time, and of a past
+    that may be less than what that one had seen."""
+    shop = history.shop
+    own = [record for record in history.records if record.key == like.key]
+    for _ in range(number):
+        donor = draw(st.sampled_from(own))
+        seen = donor.head.seen if draw(st.booleans()) else like.head.seen
+        seen = tuple((key, max(1, seq - draw(st.integers(0, 1)))) for key, seq in seen)
+        before = [record.id for record in own if record.head.seq == like.head.seq - 1]
+        prev = draw(st.sampled_from(before)) if before else like.head.prev
+        head = replace(like.head, prev=prev, seen=seen, at=like.head.at + draw(st.integers(1, 1 << 20)))
+        fork = shop.fork(donor, NAMES[like.key], head=head)
+        if all(record.id != fork.id for record in history.records):
+            history.forks.append(fork)
 
 
 def _act(draw: st.DrawFn, history: History) -> None:  # noqa: C901 - one case an act
@@ -130,12 +182,22 @@ def fleet_of(records: list[Record], bodies: Bodies, chain=CHAIN) -> Fleet:
     held = RecordSet(chain)
     fleet = Fleet(held, bodies)
     for record in records:
-        before = held.version
-        held.add(record)
-        if held.version != before:
+        if held.add(record).is_new:
             fleet.apply(record)
             fleet.authorise("a", WALL)
     return fleet
+
+
+def agree(*fleets: Fleet) -> None:
+    """Let nodes exchange their records until none learns anything: what reconciliation comes to."""
+    learned = True
+    while learned:
+        learned = False
+        for there in fleets:
+            for record in [record for here in fleets for record in here._records.in_order()]:
+                if there._records.add(record).is_new:
+                    there.apply(record)
+                    learned = True
 
 
 def authorities(fleet: Fleet) -> dict[str, Authority]:

@@ -1,6 +1,16 @@
 """Promise 3 and 4 as properties: same records, same authority; a restriction never loosens."""
 
-from histories import AGENTS, WALL, History, authorities, fleet_of, histories, is_no_looser
+from histories import (
+    AGENTS,
+    WALL,
+    History,
+    agree,
+    authorities,
+    fleet_of,
+    histories,
+    is_no_looser,
+    troubled_histories,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +26,38 @@ def test_same_records_same_authority_in_any_order_with_any_duplicates(history: H
     shuffler.shuffle(shuffled)
     expected = authorities(fleet_of(records, history.shop.bodies))
     assert authorities(fleet_of(shuffled, history.shop.bodies)) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(troubled_histories(), st.randoms(use_true_random=False))
+def test_same_records_same_authority_whatever_thieves_sign(history: History, shuffler):
+    """Which forks a full slot gave up depends on what had come by then, so two nodes exchange their records first. Then
+    each has what it remembers, and a third begins with the records alone."""
+    shop, records = history.shop, history.records
+    shuffled = records + [shuffler.choice(records) for _ in range(len(records) // 2)]
+    shuffler.shuffle(shuffled)
+    one, two = (fleet_of(order, shop.bodies, shop.chain) for order in (records, shuffled))
+    agree(one, two)
+    assert one._records.trie.fingerprint == two._records.trie.fingerprint
+    three = fleet_of(list(two._records.in_order()), shop.bodies, shop.chain)
+    assert authorities(one) == authorities(two) == authorities(three)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    troubled_histories(),
+    st.sampled_from(("instance=a", "region=eu", "*")),
+    st.sampled_from(("killer", "ops-eu")),
+)
+def test_a_kill_never_loosens_whatever_thieves_sign(history: History, selector, by):
+    shop = history.shop
+    fleet = fleet_of(history.records, shop.bodies, shop.chain)
+    before = authorities(fleet)
+    kill = shop.kill(selector, by=by)
+    assert fleet._records.add(kill).is_new
+    fleet.apply(kill)
+    after = authorities(fleet)
+    assert all(is_no_looser(after[agent], before[agent]) for agent in AGENTS)
 
 
 @settings(max_examples=150, deadline=None)
