@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.effects import Persist
-from faramesh_mesh.records.envelope import open_envelope, record_id, signed_bytes
 from faramesh_mesh.records.ids import Digest, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import Admission, RecordSet
-from faramesh_mesh.trust.admission import admit
+from faramesh_mesh.trust.admission import admit_claim, claim
 from faramesh_mesh.trust.keys import Verify
 
 
@@ -65,20 +64,18 @@ class Holdings:
         self._in_flight: deque[tuple[int, Durable]] = deque()
 
     def identify(self, data: bytes) -> RecordId | Rejected:
-        """The id of the record that some bytes claim to be, for a microsecond: no signature is checked."""
-        opened = open_envelope(data)
-        if isinstance(opened, Rejected):
-            return opened
-        return record_id(signed_bytes(opened.kind, self.records.chain.mesh, opened.key, opened.payload))
+        """The id of the record that some bytes claim to be. No signature is checked."""
+        claimed = claim(data, self.records.chain.mesh)
+        return claimed if isinstance(claimed, Rejected) else claimed.id
 
     def admit(self, data: bytes) -> Record | Known | Rejected:
         """Seen? verify, apply. What is new is due to be made durable."""
-        claimed = self.identify(data)
+        claimed = claim(data, self.records.chain.mesh)
         if isinstance(claimed, Rejected):
             return claimed
-        if claimed in self.records:
-            return Known(claimed)
-        record = admit(data, self.records.chain, self._verify)
+        if claimed.id in self.records:
+            return Known(claimed.id)
+        record = admit_claim(claimed, self.records.chain, self._verify)
         if isinstance(record, Rejected):
             return record
         match self.records.add(record):

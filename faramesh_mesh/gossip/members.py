@@ -72,6 +72,12 @@ class Members:
             return known
         return self._ask(node)
 
+    @property
+    def roughly(self) -> int:
+        """How many members there are at the most, for a microsecond: those not asked about yet count too."""
+        self._refresh()
+        return len(self._regions) + len(self._pending)
+
     def all(self) -> dict[KeyId, str]:
         """All members and their regions, this node included if it is one. Not to be changed."""
         self._refresh()

@@ -78,4 +78,4 @@ class Parts:
 
     def cadence(self) -> int:
         """The period of this node's counters in a mesh of this size."""
-        return cadence(len(self.members.all()))
+        return cadence(self.members.roughly)

@@ -125,7 +125,7 @@ class Statuses:
             return
         peer.differs += 1
         if peer.differs > _PERSISTS and mono >= peer.repair_at and not peer.queue:
-            peer.repair_at = mono + cadence(len(self._members.all()))
+            peer.repair_at = mono + cadence(self._members.roughly)
             self._links.talk(link, Digests(self.table.digests()))
 
     def on_digests(self, link: Link, message: Digests) -> None:

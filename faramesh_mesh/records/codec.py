@@ -164,6 +164,13 @@ class Fields:
         """Printable text of so many UTF-8 bytes. Control and invisible formatting characters are refused:
         what one operator signs is printed on the terminal of another."""
         value = self._next(name)
+        if (
+            type(value) is str
+            and value.isascii()
+            and value.isprintable()
+            and smallest <= len(value) <= largest
+        ):
+            return value  # nearly always; what is printable in ASCII no version of Unicode changes
         if type(value) is not str or not smallest <= len(value.encode()) <= largest:
             raise Malformed(f"{self._what}.{name}: not text of {smallest}..{largest} bytes")
         if _INVISIBLE.search(value):
@@ -176,10 +183,11 @@ class Fields:
         if type(value) is not list or not least <= len(value) <= most:
             raise Malformed(f"{self._what}.{name}: not an array of {least}..{most}")
         out: list[T] = []
+        what = f"{self._what}.{name}" if value else ""
         for item in value:
             if type(item) is not list:
-                raise Malformed(f"{self._what}.{name}: an element is not an array")
-            fields = Fields(item, f"{self._what}.{name}")
+                raise Malformed(f"{what}: an element is not an array")
+            fields = Fields(item, what)
             out.append(read(fields))
             fields.end()
         return tuple(out)

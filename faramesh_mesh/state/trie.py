@@ -37,17 +37,18 @@ EMPTY = Branch(bytes(FINGERPRINT_SIZE), 0)
 class Trie:
     """The fingerprints of one set of ids. Mutable; the caller keeps ids distinct."""
 
-    __slots__ = ("_counts", "_leaves", "_sums")
+    __slots__ = ("_below", "_leaves")
 
     def __init__(self) -> None:
-        self._sums: dict[Prefix, int] = {}
-        self._counts: dict[Prefix, int] = {}
+        self._below: dict[Prefix, list[int]] = {}
+        """Sum and count of what is below each prefix."""
         self._leaves: dict[Prefix, dict[RecordId, None]] = {}
 
     @property
     def count(self) -> int:
         """How many ids are in the set."""
-        return self._counts.get((), 0)
+        below = self._below.get(())
+        return 0 if below is None else below[1]
 
     @property
     def fingerprint(self) -> bytes:
@@ -69,16 +70,19 @@ class Trie:
     def _add(self, prefix: Prefix, element: int, count: int) -> None:
         for depth in range(DEPTH + 1):
             at = prefix[:depth]
-            self._sums[at] = (self._sums.get(at, 0) + element) & _MODULUS_MASK
-            self._counts[at] = self._counts.get(at, 0) + count
+            below = self._below.get(at)
+            if below is None:
+                below = self._below[at] = [0, 0]
+            below[0] = (below[0] + element) & _MODULUS_MASK
+            below[1] += count
 
     def branch(self, prefix: Prefix) -> Branch:
         """Fingerprint and count of all ids below a prefix."""
-        count = self._counts.get(prefix, 0)
+        total, count = self._below.get(prefix, (0, 0))
         if count == 0:
             return EMPTY
-        total = self._sums[prefix].to_bytes(32, "big") + count.to_bytes(8, "big")
-        return Branch(blake2b(total, digest_size=FINGERPRINT_SIZE).digest(), count)
+        both = total.to_bytes(32, "big") + count.to_bytes(8, "big")
+        return Branch(blake2b(both, digest_size=FINGERPRINT_SIZE).digest(), count)
 
     def children(self, prefix: Prefix) -> tuple[Branch, ...]:
         """The sixteen branches below a prefix that is not a leaf."""

@@ -5,10 +5,12 @@ decide it; views read those. So any two nodes with the same chain admit the same
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 from faramesh_mesh.records.enrolment import Enrolment
 from faramesh_mesh.records.envelope import Envelope, open_envelope, record_id, seal, signed_bytes
-from faramesh_mesh.records.ids import KeyId, MeshId
+from faramesh_mesh.records.ids import KeyId, MeshId, RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import (
     Control,
@@ -28,20 +30,41 @@ from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, Verify
 
 
-def admit(data: bytes, chain: RootChain, verify: Verify) -> Record | Rejected:
-    """Verify one envelope of the control set, then read it: the signature is checked before the payload is parsed."""
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An envelope and the id of the record it claims to be. Nothing is verified yet: enough to know what is held already."""
+
+    opened: Envelope
+    signed: bytes
+    id: RecordId
+
+
+def claim(data: bytes, mesh: MeshId) -> Claim | Rejected:
+    """Which record some bytes claim to be, for a few microseconds."""
     opened = open_envelope(data)
     if isinstance(opened, Rejected):
         return opened
+    signed = signed_bytes(opened.kind, mesh, opened.key, opened.payload)
+    return Claim(opened, signed, record_id(signed))
+
+
+def admit(data: bytes, chain: RootChain, verify: Verify) -> Record | Rejected:
+    """Verify one envelope of the control set, then read it: the signature is checked before the payload is parsed."""
+    claimed = claim(data, chain.mesh)
+    return claimed if isinstance(claimed, Rejected) else admit_claim(claimed, chain, verify)
+
+
+def admit_claim(claimed: Claim, chain: RootChain, verify: Verify) -> Record | Rejected:
+    """Verify and read what `claim` opened."""
+    opened = claimed.opened
     if not opened.kind.is_control:
         return Rejected(Reason.UNEXPECTED, f"a {opened.kind.name.lower()} among control records")
     key = chain.key(opened.key)
     if key is None:
         return Rejected(Reason.UNKNOWN_KEY, f"key {opened.key.hex()[:8]}, root version {chain.version} held")
-    if not key.roles.intersection(MAY_SIGN[opened.kind]):
+    if opened.kind not in _kinds_of(key.roles):
         return Rejected(Reason.WRONG_ROLE, f"key {key.name}, {opened.kind.name.lower()}")
-    signed = signed_bytes(opened.kind, chain.mesh, opened.key, opened.payload)
-    if not verify(key.public, signed, opened.signature):
+    if not verify(key.public, claimed.signed, opened.signature):
         return Rejected(Reason.BAD_SIGNATURE, f"key {key.name}, {opened.kind.name.lower()}")
     try:
         payload = decode_payload(opened.kind, opened.payload)
@@ -50,7 +73,13 @@ def admit(data: bytes, chain: RootChain, verify: Verify) -> Record | Rejected:
     refused = _beyond_key(key, payload)
     if refused is not None:
         return refused
-    return Record(record_id(signed), opened.kind, opened.key, payload, data)
+    return Record(claimed.id, opened.kind, opened.key, payload, opened.data)
+
+
+@lru_cache(maxsize=256)
+def _kinds_of(roles: frozenset[Role]) -> frozenset[Kind]:
+    """The kinds that a key with these roles may sign."""
+    return frozenset(kind for kind, signers in MAY_SIGN.items() if roles.intersection(signers))
 
 
 def admit_status(

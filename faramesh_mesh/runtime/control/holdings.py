@@ -16,7 +16,7 @@ from faramesh_mesh.runtime.control.texts import MAX_TEXT, printable
 
 MAX_ROOTS = 1_024
 MAX_PAGE_RECORDS = 4_096
-MAX_STATUSES = 128
+MAX_STATUSES = 96
 """Statuses in one page: at 4 KiB each a page stays under 600 KiB."""
 
 
