@@ -54,6 +54,8 @@ def histories(draw: st.DrawFn, most: int = 14) -> History:
     for at, agent in enumerate(AGENTS):
         shop.enrol(agent, ("eu", "us")[at % 2])
     history = History(shop)
+    if draw(st.booleans()):
+        _push(history)
     shop.policy(version=1)
     for _ in range(draw(st.integers(1, most))):
         _act(draw, history)
@@ -69,18 +71,40 @@ def troubled_histories(draw: st.DrawFn, most: int = 10) -> History:
     for at, agent in enumerate(AGENTS):
         shop.enrol(agent, ("eu", "us")[at % 2])
     history = History(shop)
-    shop.cosign(shop.policy(version=1), "ops2")
+    _push(history)
+    base = len(history.records)
     for _ in range(draw(st.integers(1, most))):
-        draw(st.sampled_from((_act, _act, _trouble)))(draw, history)
+        if draw(st.booleans()):
+            _act(draw, history)
+        else:
+            _trouble(draw, history, history.records[base:])
     return history
 
 
-def _trouble(draw: st.DrawFn, history: History) -> None:
-    """One act of a thief, or of those who deal with him."""
+def _push(history: History) -> None:
+    """A new policy for everybody, by two keys."""
     shop = history.shop
-    like = draw(st.sampled_from(history.records))
+    policy = shop.policy(f"agent * {{ default permit }} # {len(history.records)}")
+    plan = shop.rollout(policy, AGENTS)
+    shop.cosign(policy, "ops2")
+    shop.cosign(plan, "ops2")
+    for by in ("ops", "ops2"):
+        shop.vote(plan, 1, by)
+
+
+def _trouble(draw: st.DrawFn, history: History, recent: list[Record]) -> None:
+    """One act of a thief, or of those who deal with him; about what he has forked before, or any recent record."""
+    shop = history.shop
+    if not recent:
+        _push(history)
+        return
+    forked = {record.key for record in history.forks}
+    suspect = [record for record in recent if record.key in forked] if draw(st.booleans()) else []
+    like = draw(st.sampled_from(suspect or recent))
     by = draw(st.sampled_from(OPERATORS))
-    match draw(st.sampled_from(("cosign", "fork", "fork", "flood", "revoke"))):
+    match draw(st.sampled_from(("push", "cosign", "fork", "flood", "revoke", "revoke"))):
+        case "push":
+            _push(history)
         case "cosign" if like.kind is not Kind.VOTE:
             shop.cosign(like, by)
         case "fork":
@@ -156,7 +180,7 @@ def _act(draw: st.DrawFn, history: History) -> None:  # noqa: C901 - one case an
             shop.hold(draw(st.sampled_from(plans)), by)
         case "release" if history.of(Kind.HOLD):
             hold = draw(st.sampled_from(history.of(Kind.HOLD)))
-            target = shop.records.get(hold.payload.rollout)
+            target = next(plan for plan in plans if plan.id == hold.payload.rollout)
             shop.release(target, (hold,), by)
         case "kill":
             selector = draw(st.sampled_from(("instance=a", "instance=b", "region=eu", "region!=eu", "*")))
