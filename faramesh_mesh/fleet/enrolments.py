@@ -7,7 +7,7 @@ from faramesh_mesh.fleet.authority import Cause
 from faramesh_mesh.fleet.index import Index
 from faramesh_mesh.fleet.validity import Coverage, Validity
 from faramesh_mesh.records.enrolment import Enrolment
-from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.selector import INSTANCE
@@ -31,11 +31,11 @@ def facts(enrolment: Enrolment) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """All enrolments of one agent that are held and not void; those that count; and which replaced which (old, later)."""
+    """All enrolments of one agent that are held and not void; those that count; and by which later ones each was replaced."""
 
     ever: tuple[Enrolled, ...]
     effective: tuple[Enrolled, ...]
-    replaced: tuple[tuple[Enrolled, Enrolled], ...]
+    replaced: Mapping[RecordId, tuple[Enrolled, ...]]
 
 
 class Enrolments:
@@ -53,7 +53,7 @@ class Enrolments:
 
     def agents(self) -> tuple[str, ...]:
         """Every agent that was ever enrolled, ascending; revoked ones included."""
-        return tuple(sorted(self._index.enrolments))
+        return tuple(sorted(agent for agent, held in self._index.enrolments.items() if held))
 
     def live(self, agent: str) -> Enrolled | Cause:
         """The agent's one live enrolment, or why it has none. Remembered until a record is added."""
@@ -76,11 +76,10 @@ class Enrolments:
             for record in self._index.agent_revocations.get(agent, ())
             if self._validity.restricts(record)
         ]
-        replaced = {old.record.id for old, _ in history.replaced}
         found = [
             each
             for each in history.effective
-            if each.record.id not in replaced and not self._revoked(each, revocations)
+            if each.record.id not in history.replaced and not self._revoked(each, revocations)
         ]
         if not found:
             return Cause.REVOKED if revocations else Cause.NOT_ENROLLED
@@ -105,8 +104,8 @@ class Enrolments:
     def superseded_before(self, enrolled: Enrolled, record: Record) -> bool:
         """Whether the signer of `record` had seen an enrolment that replaced this one."""
         return any(
-            old.record.id == enrolled.record.id and self._records.has_seen(record, later.record)
-            for old, later in self._history(enrolled.enrolment.agent).replaced
+            self._records.has_seen(record, later.record)
+            for later in self._history(enrolled.enrolment.agent).replaced.get(enrolled.record.id, ())
         )
 
     def of_node(self, node: KeyId) -> tuple[str, ...]:
@@ -124,7 +123,7 @@ class Enrolments:
 
     def nodes(self) -> tuple[KeyId, ...]:
         """Every node that any enrolment names, ascending."""
-        return tuple(sorted(self._index.nodes))
+        return tuple(sorted(node for node, held in self._index.nodes.items() if held))
 
     def node_public(self, node: KeyId) -> bytes | None:
         """The public key of a node that some enrolment held names."""
@@ -153,12 +152,11 @@ class Enrolments:
         )
         by_id = {each.record.id: each for each in ever}
         # Who replaces an enrolment must be able to reach the agent as it is, not only as he says it will be.
-        replaced = tuple(
-            (by_id[old], later)
-            for later in effective
-            for old in later.enrolment.supersedes
-            if old in by_id and self._validity.backed(later.record, Role.ENROL, by_id[old].coverage)
-        )
+        replaced: dict[RecordId, tuple[Enrolled, ...]] = {}
+        for later in effective:
+            for old in later.enrolment.supersedes:
+                if old in by_id and self._validity.backed(later.record, Role.ENROL, by_id[old].coverage):
+                    replaced[old] = (*replaced.get(old, ()), later)
         return _History(ever, effective, replaced)
 
     def _view(self, record: Record) -> Enrolled:

@@ -157,7 +157,8 @@ class Fleet:
 
     def lines(self) -> tuple[str, ...]:
         """The lines that any rollout or policy is on, ascending."""
-        return tuple(sorted({*self._index.rollouts, *self._index.policies}))
+        listings = (*self._index.rollouts.items(), *self._index.policies.items())
+        return tuple(sorted({line for line, held in listings if held}))
 
     def policies(self, line: str) -> tuple[Record, ...]:
         """The policy versions published on a line, in order of admission."""

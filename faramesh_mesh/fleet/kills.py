@@ -58,8 +58,8 @@ class Kills:
         found = {
             plan.record.id: plan.record
             for live in self._about(name)
-            if self._covers(live, ever)
-            for plan in self._plans(live)
+            if (plans := self._plans(live)) and self._covers(live, ever)
+            for plan in plans
             if self._lifts(plan, live, agent)
         }
         return tuple(found[record_id] for record_id in sorted(found))

@@ -47,14 +47,16 @@ class _CutChain:
 class Validity:
     """Judges records of one set. Keeps nothing but the walks below cuts, which only ever grow."""
 
-    __slots__ = ("_chains", "_index", "_records", "lenient")
+    __slots__ = ("_chains", "_cut_stamp", "_index", "_known_cuts", "_records", "lenient")
 
     def __init__(self, records: RecordSet, index: Index, *, lenient: bool = False) -> None:
         """`lenient` judges as if no key had been cut and none had equivocated: what would have counted."""
         self._records = records
         self._index = index
         self._chains: dict[Cut, _CutChain] = {}
+        self._known_cuts: dict[KeyId, tuple[Cut, ...]] = {}
         self.lenient = lenient
+        self._cut_stamp = self.stamp
 
     def coverage(self, labels: Mapping[str, str]) -> Coverage:
         """Which keys' scopes cover an agent with these labels."""
@@ -134,8 +136,19 @@ class Validity:
         )
 
     def _cuts(self, key: KeyId) -> tuple[Cut, ...]:
+        """Where the chain of a key ends. Remembered until a record is added: it is asked for every record judged."""
         if self.lenient:
             return ()
+        stamp = self.stamp
+        if self._cut_stamp != stamp:
+            self._cut_stamp = stamp
+            self._known_cuts.clear()
+        known = self._known_cuts.get(key)
+        if known is None:
+            known = self._known_cuts[key] = self._find_cuts(key)
+        return known
+
+    def _find_cuts(self, key: KeyId) -> tuple[Cut, ...]:
         return self._records.chain.cuts(key) + tuple(
             record.payload.subject.cut
             for record in self._index.key_revocations.get(key, ())

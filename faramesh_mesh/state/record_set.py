@@ -14,6 +14,7 @@ from enum import Enum, unique
 from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation, RevokedKey
+from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
@@ -114,6 +115,8 @@ class RecordSet:
         log.slots[seq] = slot
         self._notice(log, seq, slot)
         self._place(record, surplus)
+        if len(slot) == SLOT and any(_names_cut(held) for held in slot):
+            self._restand()
         self._follow(record)
         return Admission.ADDED if surplus is None else Admission.REPLACED
 
@@ -144,11 +147,26 @@ class RecordSet:
 
     def _follow(self, record: Record) -> None:
         """Walk on below a cut, where a record is one or lies on the way down from one."""
-        payload = record.payload
-        if isinstance(payload, Revocation) and isinstance(payload.subject, RevokedKey):
-            self._stand(payload.subject.cut.last)
+        cut = _names_cut(record)
+        if cut is not None and len(self.slot(record.key, record.head.seq)) < SLOT:
+            self._stand(cut.last)
         if record.id in self._stands:
             self._stand(record.head.prev)
+
+    def _restand(self) -> None:
+        """A slot is full: the revocations in it stand for nothing any more. Else a thief of one root key could make records
+        stand by revocations that are given up themselves, and nodes would not agree which."""
+        self._stands.clear()
+        self._follow_roots()
+        for record in list(self.in_order()):
+            self._follow(record)
+        for log in self._keys.values():
+            for seq in log.slots:
+                while (surplus := self._surplus(log.slots[seq])) is not None:
+                    log.slots[seq] = tuple(held for held in log.slots[seq] if held is not surplus)
+                    self._log[self._order.pop(surplus.id)] = None
+                    self.trie.remove(surplus.id)
+                    self._evicted.append(surplus)
 
     def _follow_roots(self) -> None:
         for key in self.chain.current.keys:
@@ -224,3 +242,13 @@ class RecordSet:
             return earlier.head.seq < record.head.seq
         index = self.chain.index(earlier.key)
         return any(at == index and seq >= earlier.head.seq for at, seq in record.head.seen)
+
+
+def _names_cut(record: Record) -> Cut | None:
+    """Where a record ends the chain of a key, if it is such a revocation."""
+    payload = record.payload
+    return (
+        payload.subject.cut
+        if isinstance(payload, Revocation) and isinstance(payload.subject, RevokedKey)
+        else None
+    )

@@ -1,0 +1,1 @@
+"""The simulator: drives `faramesh_mesh.gossip.node.Node`, the node that ships, in virtual time. Not built yet."""
