@@ -37,12 +37,10 @@ async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | Non
         raise misused(f"--reason has 1 to {MAX_REASON} bytes", "say in a few words why")
     async with open_session(shell, Role.ROLLOUT, key) as session:
         view = find_rollout(session.known, text)
-        if view.status.is_final:
-            # An abort would still take effect on what is complete: for ever, on every agent that runs it.
+        if view.status.is_final and kind is not Kind.ABORT:
             raise Refusal(
                 f"{view.record.short} is {view.status.value}: there is nothing to {kind.name.lower()}",
                 unchanged="nothing was signed",
-                todo="push another version, or kill what must stop",
                 exit_code=ExitCode.REFUSED,
             )
         if kind is Kind.RELEASE and not view.holds:
