@@ -115,7 +115,7 @@ class RecordSet:
         log.slots[seq] = slot
         self._notice(log, seq, slot)
         self._place(record, surplus)
-        if len(slot) == SLOT and any(_names_cut(held) for held in slot):
+        if surplus is None and len(slot) == SLOT and any(_names_cut(held) for held in slot):
             self._restand()
         self._follow(record)
         return Admission.ADDED if surplus is None else Admission.REPLACED
