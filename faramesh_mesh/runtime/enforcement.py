@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from faramesh_mesh.fleet.authority import Authority, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
@@ -32,8 +33,7 @@ from faramesh_mesh.records.kind import Kind, short
 from faramesh_mesh.records.status import MAX_AGENTS
 from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.journal_row import JOURNAL
-from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.storage import Storage
+from faramesh_mesh.runtime.logs import Value
 from faramesh_mesh.state.bodies import Bodies
 
 DEADLINE_NS = 5_000_000_000
@@ -43,6 +43,31 @@ dead node leaves its last PERMIT standing; shorter, and a busy machine denies fo
 CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
 """The call that is tried right after a kill came into force: what `mono_ns` in the log is the time of. It counts as one
 denied decision of the agent."""
+
+
+class Clock(Protocol):
+    """The two clocks of a host (`runtime.clock` is the machine's)."""
+
+    def mono_ns(self) -> int:
+        """Nanoseconds on a clock that never steps back."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since 1970. May jump."""
+
+
+class Keeper(Protocol):
+    """Where the journal becomes durable (`runtime.storage.Storage`)."""
+
+    def keep(self, *, journal: tuple[tuple[str, bytes], ...], then: Callable[[], None]) -> None:
+        """Make rows of the journal durable; `then` is called once they are."""
+
+
+class Told(Protocol):
+    """Where it is told what came into force (`runtime.logs.Log`)."""
+
+    def info(self, event: str, **fields: Value) -> None:
+        """One line."""
+
 
 Enter = Callable[[tuple[audit.Note, ...]], None]
 """Enters notes in the audit log."""
@@ -69,7 +94,7 @@ def new_gate() -> Gate:
 class Enforcer:
     """Computes what each agent of this node may do and installs it in the gate. One thread."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that it brings together, handed in so that the simulator can
         self,
         node: KeyId,
         gate: Gate,
@@ -77,9 +102,11 @@ class Enforcer:
         bodies: Bodies,
         engines: Engines,
         journal: HostJournal,
-        storage: Storage,
-        log: Log,
+        storage: Keeper,
+        log: Told,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._node = node
         self._gate = gate
         self._fleet = fleet
@@ -101,7 +128,7 @@ class Enforcer:
 
     def refresh(self) -> None:
         """Read the authority of every agent here anew, and install what follows from it."""
-        wall = clock.wall_ms()
+        wall = self._clock.wall_ms()
         ready = self.is_ready()
         journal = self._journal
         states: dict[str, AgentState] = {}
@@ -123,7 +150,7 @@ class Enforcer:
             if not waits:
                 found[agent] = chosen
             journal = chosen.journal
-        cancelled = self._gate.install(Snapshot(states, clock.mono_ns() + DEADLINE_NS))
+        cancelled = self._gate.install(Snapshot(states, self._clock.mono_ns() + DEADLINE_NS))
         if journal is not self._journal:
             self._remember(journal)
         self._notice(found, cancelled)

@@ -31,6 +31,7 @@ from faramesh_mesh.host.gate import Gate
 from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.ids import KeyId, MeshId
 from faramesh_mesh.records.labels import NO_REGION
+from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.addresses import Address, parse_address
 from faramesh_mesh.runtime.config import NodeHomeConfig
 from faramesh_mesh.runtime.control.client import connect
@@ -242,7 +243,7 @@ class _Parts:
             restored.incarnation,
         )
         enforcer = Enforcer(
-            signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log
+            signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log, clock
         )
         self.steward = Steward(self._node, restored, storage, enforcer, credentials, log)
         self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed, enforcer.tell)

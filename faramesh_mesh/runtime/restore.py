@@ -1,7 +1,9 @@
 """What a node knew when it last ran: read from its store, and believed only as far as signatures say so again."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Protocol
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.host import audit
@@ -10,7 +12,7 @@ from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import KeyId, MeshId, RecordId
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.runtime.journal_row import JOURNAL
-from faramesh_mesh.runtime.store import Authored, Batch, Loaded, Shelf, Store
+from faramesh_mesh.runtime.store import Authored, Batch, Loaded, Shelf
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.admission import admit, admit_status
@@ -32,6 +34,19 @@ def encode_incarnation(incarnation: int) -> bytes:
     return incarnation.to_bytes(4, "big")
 
 
+class Shelves(Protocol):
+    """What a node keeps its state on: `runtime.store.Store`, or a disk of the simulator."""
+
+    def load(self) -> Loaded:
+        """All that is held, each row checked."""
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch durable, all of it or nothing."""
+
+    def set_aside(self, shelf: Shelf, ids: Iterable[bytes], why: str) -> None:
+        """Take rows that failed verification out of what is loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Restored:
     """A node's state as it comes back. `incarnation` is already durable. `addresses` are where other nodes were."""
@@ -51,7 +66,7 @@ class Restored:
     """What was found damaged or unsigned, for the log."""
 
 
-def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None = None) -> Restored | None:
+def restore(store: Shelves, mesh: MeshId, verify: Verify, found: RootChain | None = None) -> Restored | None:
     """Load and verify everything. None when the store holds no root of the mesh: then `found` must be given, a chain that was
     fetched from peers and verified from the pinned mesh id. Takes 60 us a record: not for the event loop.
 
@@ -110,7 +125,7 @@ def restore(store: Store, mesh: MeshId, verify: Verify, found: RootChain | None 
     )
 
 
-def _chain(loaded: Loaded, store: Store, mesh: MeshId, verify: Verify, told: list[str]) -> RootChain | None:
+def _chain(loaded: Loaded, store: Shelves, mesh: MeshId, verify: Verify, told: list[str]) -> RootChain | None:
     chain: RootChain | None = None
     for envelope in loaded.roots:
         longer = pin(envelope, verify, mesh) if chain is None else chain.extend(envelope, verify)
@@ -122,7 +137,7 @@ def _chain(loaded: Loaded, store: Store, mesh: MeshId, verify: Verify, told: lis
     return chain
 
 
-def _records(loaded: Loaded, store: Store, chain: RootChain, verify: Verify, told: list[str]) -> RecordSet:
+def _records(loaded: Loaded, store: Shelves, chain: RootChain, verify: Verify, told: list[str]) -> RecordSet:
     records = RecordSet(chain)
     bad: list[RecordId] = []
     for record_id, envelope in loaded.records:
@@ -138,7 +153,7 @@ def _records(loaded: Loaded, store: Store, chain: RootChain, verify: Verify, tol
     return records
 
 
-def _bodies(loaded: Loaded, store: Store, told: list[str]) -> Bodies:
+def _bodies(loaded: Loaded, store: Shelves, told: list[str]) -> Bodies:
     bodies = Bodies()
     for digest, body in loaded.bodies:
         if digest_of(body) == digest:
