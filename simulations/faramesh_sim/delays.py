@@ -1,0 +1,64 @@
+"""How long a frame takes on its way: distributions as tables of quantiles.
+
+A table of whole microseconds is the same on every machine: what C libraries differ in (the last bit of a logarithm) is
+rounded away. It also makes ties in time, which continuous delays never have and real fleets have all the time.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from functools import cache
+from math import exp, log
+from statistics import NormalDist
+
+from faramesh_mesh.gossip.rng import Rng
+
+MICROSECOND = 1_000
+_BINS = 1_024
+"""Quantiles in a table: the slowest one in a thousand is one of them."""
+_Z99 = NormalDist().inv_cdf(0.99)
+
+
+@unique
+class Dist(StrEnum):
+    """The shape of a delay."""
+
+    FIXED = "fixed"
+    UNIFORM = "uniform"
+    EXPONENTIAL = "exponential"
+    LOGNORMAL = "lognormal"
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """A one-way delay. `p50` and `p99` are in nanoseconds; `fixed` is always `p50`, `uniform` lies between 0 and twice
+    `p50`, `exponential` has the median `p50`, `lognormal` both quantiles."""
+
+    dist: Dist
+    p50: int
+    p99: int = 0
+
+    def sample(self, rng: Rng) -> int:
+        """One delay, in nanoseconds."""
+        if self.dist is Dist.FIXED:
+            return self.p50
+        return _table(self)[rng.below(_BINS)]
+
+
+@cache
+def _table(delay: Delay) -> tuple[int, ...]:
+    return tuple(
+        round(_quantile(delay, (at + 0.5) / _BINS) / MICROSECOND) * MICROSECOND for at in range(_BINS)
+    )
+
+
+def _quantile(delay: Delay, u: float) -> float:
+    match delay.dist:
+        case Dist.FIXED:
+            return delay.p50
+        case Dist.UNIFORM:
+            return 2 * delay.p50 * u
+        case Dist.EXPONENTIAL:
+            return delay.p50 * -log(1 - u) / log(2)
+        case Dist.LOGNORMAL:
+            sigma = log(max(delay.p99, delay.p50) / delay.p50) / _Z99
+            return delay.p50 * exp(sigma * NormalDist().inv_cdf(u))

@@ -1,0 +1,306 @@
+"""Faults at work: each begins at its time, heals after its time, and whatever has not healed heals at the end of the chaos."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from faramesh_sim.conditions import Between, Cut, Impairment
+from faramesh_sim.faults import (
+    BadDisk,
+    Churn,
+    Clock,
+    Crash,
+    DiskFate,
+    Fault,
+    Hang,
+    Hostile,
+    Impair,
+    Lapse,
+    Partition,
+    Slow,
+)
+from faramesh_sim.hostile import turn_hostile
+from faramesh_sim.timeline import What
+
+if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
+    from faramesh_sim.world import World
+
+Heal = Callable[[], None]
+LOST_BATCHES = 3
+"""Transactions that a disk which lies about syncs loses."""
+
+
+class Injector:
+    """Injects the faults of a scenario. Targets are resolved when a fault begins."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._rng = world.rng.stream("faults")
+        self._open: dict[int, tuple[str, Heal]] = {}
+        self._begun = 0
+        self._over = False
+
+    def schedule(self, start: int) -> None:
+        """Begin each fault at its time after `start`."""
+        for fault in self._world.scenario.faults:
+            self._world.engine.at(start + fault.at, self._begin, fault)
+
+    def heal_all(self) -> None:
+        """The chaos is over."""
+        self._over = True
+        for number in list(self._open):
+            self._heal(number)
+        for machine in self._world.machines:
+            if machine.process is None:
+                machine.start()
+        self._world.healed_at = self._world.engine.now
+        self._world.chaos_over = True
+
+    def _begin(self, fault: Fault) -> None:
+        if self._over:
+            return
+        begun = self._inject(fault)
+        if begun is None:
+            return
+        text, heal = begun
+        number = self._begun = self._begun + 1
+        self._open[number] = text, heal
+        self._world.faults_open = self._world.faults_open + (not isinstance(fault, Hostile))
+        world = self._world
+        world.timeline.note(world.engine.now, What.FAULT, None, text)
+        if not isinstance(fault, Hostile):
+            world.engine.after(fault.lasts, self._heal, number)
+
+    def _heal(self, number: int) -> None:
+        entry = self._open.pop(number, None)
+        if entry is None:
+            return
+        text, heal = entry
+        heal()
+        world = self._world
+        world.faults_open -= 1
+        world.healed_at = world.engine.now
+        world.timeline.note(world.engine.now, What.HEALED, None, text)
+
+    def _inject(self, fault: Fault) -> tuple[str, Heal] | None:
+        """Begin a fault; what it is in words, and what heals it. None where it means nobody now."""
+        world = self._world
+        match fault:
+            case Partition():
+                return self._partition(fault)
+            case Impair():
+                return self._impair(fault)
+            case Churn():
+                return self._churn(fault)
+            case Hostile(nodes=nodes, does=does, with_key=key):
+                machines = self._honest(nodes.resolve(world, self._rng))
+                for machine in machines:
+                    turn_hostile(machine, does, key)
+                    world.timeline.note(world.engine.now, What.TURNED, machine.place, ", ".join(does))
+                return (f"{_names(machines)} hostile: {', '.join(does)}", _nothing) if machines else None
+            case _:
+                machines = fault.nodes.resolve(world, self._rng)
+                return self._hit(fault, machines) if machines else None
+
+    def _honest(self, machines: "tuple[Machine, ...]") -> "tuple[Machine, ...]":
+        """Those that may turn hostile: two honest machines in three stay, whatever a scenario says."""
+        room = len(self._world.machines) // 3 - sum(not each.honest for each in self._world.machines)
+        return tuple(each for each in machines if each.honest)[: max(room, 0)]
+
+    def _hit(  # noqa: C901 - one case a fault
+        self, fault: "Crash | Hang | Slow | Clock | BadDisk | Lapse", machines: "tuple[Machine, ...]"
+    ) -> tuple[str, Heal]:
+        names = _names(machines)
+        match fault:
+            case Crash(disk=disk, graceful=graceful):
+                snapshots = {each.place: max(each.disk.commits // 2, 1) for each in machines}
+                for machine in machines:
+                    self._crash(machine, disk, snapshots[machine.place], graceful=graceful)
+                word = "stopped" if graceful else f"crashed, disk {disk.value}"
+                return f"{names} {word}", lambda: _each(machines, lambda each: each.start())
+            case Hang(host=host):
+                for machine in machines:
+                    machine.hang(host=host)
+                return f"{names} {'suspended' if host else 'hung'}", lambda: _each(
+                    machines, lambda each: each.resume()
+                )
+            case Slow(cost=cost):
+                for machine in machines:
+                    machine.at_cost(cost)
+                return f"{names} slow", lambda: _each(machines, lambda each: each.at_cost(0))
+            case Clock(jump_ms=jump, drift_ppm=drift):
+                for machine in machines:
+                    machine.clock.jump(jump)
+                    machine.clock.run_at(drift)
+                return f"{names} clock {jump:+} ms, {drift:+} ppm", lambda: _each(
+                    machines, lambda each: _set_right(each, jump)
+                )
+            case BadDisk(full=full, fsync=fsync):
+                before = {each.place: each.fsync for each in machines}
+                for machine in machines:
+                    machine.disk.full = full
+                    machine.slow_disk(fsync or before[machine.place])
+                return f"{names} disk {'full' if full else 'slow'}", lambda: _each(
+                    machines, lambda each: _mend_disk(each, before[each.place])
+                )
+            case Lapse():
+                for machine in machines:
+                    machine.lapsed = True
+                return f"{names} certificates lapsed", lambda: _each(machines, _renew)
+
+    def _crash(self, machine: "Machine", fate: DiskFate, snapshot: int, *, graceful: bool) -> None:
+        if graceful:
+            machine.stop()
+        else:
+            machine.crash(applied=fate is DiskFate.APPLIED)
+        disk = machine.disk
+        match fate:
+            case DiskFate.LOST:
+                disk.lose(LOST_BATCHES)
+            case DiskFate.OLDER:
+                disk.restore(snapshot)
+            case DiskFate.WIPED:
+                disk.wipe()
+            case DiskFate.DAMAGED:
+                held = list(disk.record_ids())
+                if held:
+                    disk.damage(self._rng.choice(held))
+            case DiskFate.KEPT | DiskFate.APPLIED:
+                pass
+        if fate in (DiskFate.LOST, DiskFate.OLDER, DiskFate.WIPED, DiskFate.DAMAGED):
+            machine.forgot_at = self._world.engine.now
+
+    def _churn(self, fault: Churn) -> tuple[str, Heal] | None:
+        machines = fault.nodes.resolve(self._world, self._rng)
+        if not machines:
+            return None
+        going = [True]
+        engine = self._world.engine
+
+        def kill_one() -> None:
+            if not going[0]:
+                return
+            machine = self._rng.choice(machines)
+            if machine.process is not None:
+                machine.crash(applied=bool(self._rng.below(2)))
+                engine.after(fault.down, machine.start)
+            engine.after(fault.every, kill_one)
+
+        def stop() -> None:
+            going[0] = False
+            _each(machines, lambda each: each.start())
+
+        kill_one()
+        return f"churn of {_names(machines)}", stop
+
+    def _partition(self, fault: Partition) -> tuple[str, Heal] | None:
+        sides = self._sides(fault)
+        if sides is None:
+            return None
+        a, b = sides
+        cut = Cut(_between(a, b, oneway=fault.oneway), fault.reset)
+        conditions, network, engine = self._world.conditions, self._world.network, self._world.engine
+        number: list[int | None] = [None]
+        arrow = "→" if fault.oneway else "↔"
+        text = f"cut {_names(a)} {arrow} {_names(b)}"
+
+        def down() -> None:
+            number[0] = conditions.add(cut)
+            network.cut_now()
+            self._world.marks.sometimes("the network was cut")
+
+        def up() -> None:
+            if number[0] is not None:
+                conditions.remove(number[0])
+                number[0] = None
+                network.heal()
+
+        going = [True]
+
+        def flap() -> None:
+            if going[0]:
+                if number[0] is None:
+                    down()
+                else:
+                    up()
+                engine.after(fault.flap, flap)
+
+        def heal() -> None:
+            going[0] = False
+            up()
+
+        down()
+        if fault.flap:
+            engine.after(fault.flap, flap)
+            text += " (flapping)"
+        return text, heal
+
+    def _impair(self, fault: Impair) -> tuple[str, Heal] | None:
+        sides = self._sides(fault)
+        if sides is None:
+            return None
+        a, b = sides
+        rule = Impairment(
+            _between(a, b, oneway=fault.oneway),
+            fault.extra,
+            fault.loss,
+            fault.bandwidth,
+            fault.broken,
+            fault.dropped,
+            fault.doubled,
+            fault.swapped,
+        )
+        number = self._world.conditions.add(rule)
+        text = f"impaired {_names(a)} {'→' if fault.oneway else '↔'} {_names(b)}"
+        return text, lambda: self._world.conditions.remove(number)
+
+    def _sides(self, fault: Partition | Impair) -> "tuple[tuple[Machine, ...], tuple[Machine, ...]] | None":
+        a = fault.a.resolve(self._world, self._rng)
+        b = fault.b.resolve(self._world, self._rng, a)
+        return (a, b) if a and b else None
+
+
+def _between(a: "tuple[Machine, ...]", b: "tuple[Machine, ...]", *, oneway: bool) -> Between:
+    left, right = {each.place for each in a}, {each.place for each in b}
+    if oneway:
+        return lambda sender, receiver: sender in left and receiver in right
+    return lambda sender, receiver: (
+        (sender in left and receiver in right) or (sender in right and receiver in left)
+    )
+
+
+def _names(machines: "tuple[Machine, ...]") -> str:
+    """Who they are, in a few words."""
+    regions = {machine.region for machine in machines}
+    world = machines[0].world
+    if len(machines) == len(world.machines):
+        return "all"
+    if len(regions) == 1:
+        region = next(iter(regions))
+        if len(machines) == sum(each.region == region for each in world.machines):
+            return region
+    names = [machine.name for machine in machines]
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _each(machines: "tuple[Machine, ...]", act: "Callable[[Machine], object]") -> None:
+    for machine in machines:
+        act(machine)
+
+
+def _set_right(machine: "Machine", jump: int) -> None:
+    machine.clock.jump(-jump)
+    machine.clock.run_at(0)
+
+
+def _mend_disk(machine: "Machine", fsync: int) -> None:
+    machine.disk.full = False
+    machine.slow_disk(fsync)
+
+
+def _renew(machine: "Machine") -> None:
+    machine.lapsed = False
+
+
+def _nothing() -> None:
+    """A hostile machine stays hostile."""

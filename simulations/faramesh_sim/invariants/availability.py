@@ -1,0 +1,47 @@
+"""AVAILABILITY, the design's second goal: the rest goes on. Once all has healed, who is not stopped runs something."""
+
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.fleet.authority import Denied
+from faramesh_mesh.records.kind import Kind
+from faramesh_sim.invariants.invariant import Found, Invariant
+from faramesh_sim.invariants.law import Law
+from faramesh_sim.invariants.running import running
+
+if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
+
+
+class Availability(Invariant):
+    """At the end honest nodes are ready, and every agent that the records authorise decides by a policy."""
+
+    name = "AVAILABILITY"
+    promise = 1
+
+    def settled(self) -> Found:
+        """Look at everybody."""
+        for machine in self.world.honest:
+            yield from self._machine(machine)
+
+    def _machine(self, machine: "Machine") -> Found:
+        process = machine.process
+        if process is None:
+            yield self.violated(machine.name, "did not come back", machine)
+            return
+        law = Law(process.node.records)
+        authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
+        denied = isinstance(authority, Denied)
+        if not process.is_ready():
+            yield self.violated(machine.name, "is not ready", machine)
+        elif not denied and not any(each.permits for each in running(process)):
+            yield self.violated(machine.name, "is authorised to run a policy and runs none", machine)
+        elif denied and self.world.scenario.base and not self._may_be_denied(law, machine):
+            yield self.violated(machine.name, f"is denied for no reason: {authority}", machine)
+
+    @staticmethod
+    def _may_be_denied(law: Law, machine: "Machine") -> bool:
+        return (
+            bool(law.kills_of(machine.facts))
+            or law.has_void()
+            or any(True for _ in law.of(Kind.REVOCATION, Kind.ABORT, Kind.RESTORE))
+        )

@@ -1,0 +1,67 @@
+"""KILLED_PERMIT and RESTORE_CONDITIONS, promises 4 and 5: who holds a kill denies, until a restore that names it lifts it."""
+
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.records.kill import Kill
+from faramesh_sim.invariants.invariant import Found, Invariant, Violation
+from faramesh_sim.invariants.law import Law
+
+if TYPE_CHECKING:
+    from faramesh_sim.process import Process
+
+
+class KilledPermit(Invariant):
+    """An agent that holds a kill of itself never permits: from the instant in which it comes in, through every restart."""
+
+    name = "KILLED_PERMIT"
+    promise = 5
+
+    def took_in(self, process: "Process", effect: Persist) -> Found:  # noqa: ARG002 - all that is held counts
+        """A kill may have come in: it denies already."""
+        yield from self._check(process)
+
+    def changed(self, process: "Process") -> Found:
+        """What is enforced changed."""
+        if self.world.news(self, process):
+            yield from self._check(process)
+
+    def _check(self, process: "Process") -> Found:
+        machine = process.machine
+        snapshot = process.gate.snapshot
+        if not machine.honest or snapshot is None:
+            return
+        law = Law(process.node.records)
+        labels = machine.facts
+        state = snapshot.agents.get(machine.name)
+        if state is None or law.has_void():
+            return
+        for kill in law.kills_of(labels):
+            assert isinstance(kill.payload, Kill)  # noqa: S101 - the law gives kills
+            stopped = (
+                state.decide is None
+                if not kill.payload.tools
+                else state.decide is None
+                or any(denial.tools == kill.payload.tools for denial in state.tool_denials)
+            )
+            if stopped:
+                continue
+            restores = law.restores_of(kill.id)
+            reasons = [law.lifts(restore, kill, labels) for restore in restores]
+            if not restores:
+                yield self.violated(
+                    self.world.ledger.called(kill.id),
+                    f"{machine.name} permits under a kill that it holds",
+                    machine,
+                )
+            elif all(reasons):
+                yield Violation(
+                    "RESTORE_CONDITIONS",
+                    5,
+                    self.world.engine.now,
+                    (machine.name,),
+                    self.world.ledger.called(kill.id),
+                    f"{machine.name} permits again although the restore does not lift the kill: {reasons[0]}",
+                )
+            else:
+                self.world.marks.sometimes("a restore lifted a kill")

@@ -1,0 +1,73 @@
+"""SAME_RECORDS_SAME_DECISION, promise 3: what an agent is authorised to run is one function of what is held."""
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from faramesh_mesh.fleet.authority import Authority
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import RecordSet
+from faramesh_sim.invariants.invariant import Found, Invariant
+
+if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
+    from faramesh_sim.process import Process
+    from faramesh_sim.world import World
+
+_Key: TypeAlias = tuple[bytes, int, int, str]
+ANEW_EVERY = 16
+"""One in so many states is computed anew, from the same records in another order: what a node remembers between records must
+come to the same. Each costs as much as the whole history."""
+PIN_GRAIN = 1_000
+"""Wall time is part of the function only where pins run out; states are compared within the same second (milliseconds)."""
+
+
+class SameRecords(Invariant):
+    """Two nodes that ever held the same records and bodies authorised the same, whatever order they came in."""
+
+    name = "SAME_RECORDS_SAME_DECISION"
+    promise = 3
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self._known: dict[_Key, tuple[Authority, str]] = {}
+        self._rng = world.rng.stream("same records")
+        self._pins = any(getattr(op, "pin", 0) for op in world.scenario.ops)
+
+    def changed(self, process: "Process") -> Found:
+        """Compare with everybody who has ever held the same."""
+        machine = process.machine
+        if not machine.honest or not self.world.news(self, process):
+            return
+        records, fleet = process.node.records, process.node.fleet
+        other = self._rng.choice(self.world.machines).name
+        wall = self.world.wall
+        for agent in (machine.name, other):
+            authority = fleet.authorise(agent, wall)
+            key = (*self._state(records, process.bodies), agent)
+            known = self._known.setdefault(key, (authority, machine.name))
+            if known[0] != authority:
+                yield self.violated(
+                    agent, f"{known[1]} and {machine.name} hold the same and disagree", machine
+                )
+            if self._rng.below(ANEW_EVERY) == 0:
+                yield from self._anew(process, machine, agent, authority, wall)
+
+    def _state(self, records: RecordSet, bodies: Bodies) -> tuple[bytes, int, int]:
+        grain = self.world.wall // PIN_GRAIN if self._pins else 0
+        return records.trie.fingerprint, records.chain.version << 32 | len(bodies), grain
+
+    def _anew(
+        self, process: "Process", machine: "Machine", agent: str, authority: Authority, wall: int
+    ) -> Found:
+        shuffled = list(process.node.records.in_order())
+        self._rng.shuffle(shuffled)
+        records = RecordSet(process.node.records.chain)
+        fleet = Fleet(records, process.bodies)
+        for record in shuffled:
+            if records.add(record).is_new:
+                fleet.apply(record)
+        again = fleet.authorise(agent, wall)
+        if again != authority:
+            yield self.violated(agent, "the same records in another order authorise something else", machine)
+        if records.trie.fingerprint != process.node.records.trie.fingerprint:
+            yield self.violated("fingerprint", "the same records have another fingerprint", machine)

@@ -1,0 +1,53 @@
+"""The ledger: everything that was ever signed, kept outside the nodes. What the checkers hold against what nodes do.
+
+The simulator signs with real keys, so it knows each record that any key holder made, thieves included. A record that a node
+holds and the ledger does not know was forged.
+"""
+
+from dataclasses import dataclass, field
+
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.record import Record
+from faramesh_sim.engine import Nanoseconds
+
+
+@dataclass(slots=True)
+class Entry:
+    """One record: when it was signed, by whom, and by which machines it was acknowledged as durable (by place, when).
+    `stolen`: a thief signed it."""
+
+    record: Record
+    at: Nanoseconds
+    by: str
+    stolen: bool = False
+    acknowledged: dict[int, Nanoseconds] = field(default_factory=dict)
+    body: bytes | None = None
+
+
+class Ledger:
+    """All records by id, in the order in which they were signed. `names` are what the scenario calls them."""
+
+    __slots__ = ("entries", "names")
+
+    def __init__(self) -> None:
+        self.entries: dict[RecordId, Entry] = {}
+        self.names: dict[str, Record] = {}
+
+    def enter(
+        self, record: Record, at: Nanoseconds, by: str, *, stolen: bool = False, body: bytes | None = None
+    ) -> None:
+        """Somebody signed a record."""
+        self.entries.setdefault(record.id, Entry(record, at, by, stolen, body=body))
+
+    def name(self, name: str, record: Record) -> None:
+        """The scenario calls it so."""
+        if name:
+            self.names[name] = record
+
+    def called(self, record_id: RecordId) -> str:
+        """What the scenario calls a record, else its short id."""
+        for name, record in self.names.items():
+            if record.id == record_id:
+                return name
+        entry = self.entries.get(record_id)
+        return record_id.hex()[:8] if entry is None else entry.record.short

@@ -1,0 +1,1 @@
+"""Scenarios: their model, their files."""
