@@ -2,12 +2,13 @@
 
 A fixed 16-ary trie over the hash of each id, three levels deep: 4 096 leaves, about 24 ids in each at 100 000 records.
 A node of the trie holds the sum modulo 2^256 of the salted hashes below it and their count, so an insertion or a
-removal is four additions. After range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic
+removal is four additions and four new nodes; what does not change is shared with every fork. After range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic
 hash of section 5). The sum is over hashes of ids that are hashes of signed records: to steer it one needs a role key.
 """
 
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import cast
 
 from faramesh_mesh.records.ids import RecordId
 
@@ -34,65 +35,120 @@ class Branch:
 EMPTY = Branch(bytes(FINGERPRINT_SIZE), 0)
 
 
-class Trie:
-    """The fingerprints of one set of ids. Mutable; the caller keeps ids distinct."""
+class _Node:
+    """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Never changed once made, so
+    that tries share what they have in common."""
 
-    __slots__ = ("_below", "_leaves")
+    __slots__ = ("below", "count", "total")
+
+    def __init__(self, total: int, count: int, below: "list[_Node] | tuple[RecordId, ...]") -> None:
+        self.total = total
+        self.count = count
+        self.below = below
+
+
+_LEAF = _Node(0, 0, ())
+
+
+def _empty(depth: int) -> _Node:
+    return _LEAF if depth == DEPTH else _Node(0, 0, [_empty(depth + 1)] * FANOUT)
+
+
+_ROOT = _empty(0)
+
+
+class Trie:
+    """The fingerprints of one set of ids. The caller keeps ids distinct. A fork costs nothing and shares everything: a change
+    makes four new nodes on the way to its leaf."""
+
+    __slots__ = ("_fingerprint", "_root")
 
     def __init__(self) -> None:
-        self._below: dict[Prefix, list[int]] = {}
-        """Sum and count of what is below each prefix."""
-        self._leaves: dict[Prefix, dict[RecordId, None]] = {}
+        self._root = _ROOT
+        self._fingerprint: bytes | None = None
+
+    def fork(self) -> "Trie":
+        """Another trie of the same set, which changes apart from this one."""
+        forked = Trie()
+        forked._root, forked._fingerprint = self._root, self._fingerprint
+        return forked
 
     @property
     def count(self) -> int:
         """How many ids are in the set."""
-        below = self._below.get(())
-        return 0 if below is None else below[1]
+        return self._root.count
 
     @property
     def fingerprint(self) -> bytes:
-        """The fingerprint of the whole set: equal sets have equal ones."""
-        return self.branch(()).fingerprint
+        """The fingerprint of the whole set: equal sets have equal ones. The same object until the set changes: every PING
+        carries it."""
+        if self._fingerprint is None:
+            self._fingerprint = _branch(self._root).fingerprint
+        return self._fingerprint
 
     def insert(self, record_id: RecordId) -> None:
         """Add an id that is not in the set."""
         element, prefix = _element(record_id)
-        self._leaves.setdefault(prefix, {})[record_id] = None
-        self._add(prefix, element, 1)
+        self._change(prefix, element, 1, (*self._ids_of(prefix), record_id))
 
     def remove(self, record_id: RecordId) -> None:
         """Take out an id that is in the set."""
         element, prefix = _element(record_id)
-        del self._leaves[prefix][record_id]
-        self._add(prefix, -element, -1)
+        self._change(prefix, -element, -1, tuple(each for each in self._ids_of(prefix) if each != record_id))
 
-    def _add(self, prefix: Prefix, element: int, count: int) -> None:
-        for depth in range(DEPTH + 1):
-            at = prefix[:depth]
-            below = self._below.get(at)
-            if below is None:
-                below = self._below[at] = [0, 0]
-            below[0] = (below[0] + element) & _MODULUS_MASK
-            below[1] += count
+    def _ids_of(self, prefix: Prefix) -> tuple[RecordId, ...]:
+        return cast("tuple[RecordId, ...]", self._node(prefix).below)
+
+    def _change(self, prefix: Prefix, element: int, count: int, ids: tuple[RecordId, ...]) -> None:
+        self._root = _changed(self._root, prefix, 0, element, count, ids)
+        self._fingerprint = None
+
+    def _node(self, prefix: Prefix) -> _Node:
+        node = self._root
+        for nibble in prefix:
+            node = cast("_Node", node.below[nibble])
+        return node
 
     def branch(self, prefix: Prefix) -> Branch:
         """Fingerprint and count of all ids below a prefix."""
-        total, count = self._below.get(prefix, (0, 0))
-        if count == 0:
-            return EMPTY
-        both = total.to_bytes(32, "big") + count.to_bytes(8, "big")
-        return Branch(blake2b(both, digest_size=FINGERPRINT_SIZE).digest(), count)
+        return _branch(self._node(prefix))
 
     def children(self, prefix: Prefix) -> tuple[Branch, ...]:
         """The sixteen branches below a prefix that is not a leaf."""
-        return tuple(self.branch((*prefix, nibble)) for nibble in range(FANOUT))
+        return tuple(_branch(node) for node in cast("list[_Node]", self._node(prefix).below))
 
     def ids(self, prefix: Prefix) -> tuple[RecordId, ...]:
         """All ids below a prefix, ascending."""
-        if len(prefix) == DEPTH:
-            return tuple(sorted(self._leaves.get(prefix, ())))
-        return tuple(sorted(found for nibble in range(FANOUT) for found in self.ids((*prefix, nibble))))
+        found: list[RecordId] = []
+        _collect(self._node(prefix), DEPTH - len(prefix), found)
+        return tuple(sorted(found))
+
+
+def _changed(
+    node: _Node, prefix: Prefix, depth: int, element: int, count: int, ids: tuple[RecordId, ...]
+) -> _Node:
+    """The node in place of this one once the leaf at the end of `prefix` has these ids."""
+    below: list[_Node] | tuple[RecordId, ...] = ids
+    if depth < DEPTH:
+        below = cast("list[_Node]", node.below).copy()
+        nibble = prefix[depth]
+        below[nibble] = _changed(below[nibble], prefix, depth + 1, element, count, ids)
+    return _Node((node.total + element) & _MODULUS_MASK, node.count + count, below)
+
+
+def _collect(node: _Node, height: int, found: list[RecordId]) -> None:
+    if height == 0:
+        found += cast("tuple[RecordId, ...]", node.below)
+    elif node.count:
+        for child in cast("list[_Node]", node.below):
+            _collect(child, height - 1, found)
+
+
+def _branch(node: _Node) -> Branch:
+    if node.count == 0:
+        return EMPTY
+    both = node.total.to_bytes(32, "big") + node.count.to_bytes(8, "big")
+    return Branch(blake2b(both, digest_size=FINGERPRINT_SIZE).digest(), node.count)
 
 
 def prefix_of(record_id: RecordId) -> Prefix:

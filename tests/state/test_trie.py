@@ -61,5 +61,21 @@ def test_the_count_is_part_of_the_fingerprint():
     """Two sets whose sums collide still differ if their sizes do."""
     trie = trie_of([RecordId(bytes(32))])
     before = trie.fingerprint
-    trie._below[()][1] += 1
+    trie._root.count += 1
+    trie._fingerprint = None
     assert trie.fingerprint != before
+
+
+@given(ids, ids)
+def test_a_fork_and_its_origin_change_apart(first, more):
+    more = [element for element in more if element not in first]
+    origin = trie_of(first)
+    before = origin.fingerprint
+    fork = origin.fork()
+    for element in more:
+        fork.insert(element)
+    assert (origin.fingerprint, origin.ids(())) == (before, tuple(sorted(first)))
+    for element in first:
+        origin.remove(element)
+    assert fork.fingerprint == trie_of([*more, *first]).fingerprint
+    assert fork.ids(()) == tuple(sorted([*first, *more]))
