@@ -21,11 +21,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is written
-    the driver hands in `Writable` again."""
+    """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is written the driver
+    hands in `Writable` again if there is `more`; else `Ready` comes first. Asking all the same does no harm."""
 
     link: LinkId
     frame: bytes
+    more: bool = True
 
 
 @dataclass(frozen=True, slots=True)

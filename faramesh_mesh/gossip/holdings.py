@@ -116,11 +116,15 @@ class Holdings:
         changed, self.changed = self.changed, False
         return changed
 
+    @property
+    def is_due(self) -> bool:
+        """Whether anything is to be made durable."""
+        return bool(self._records_due or self._roots_due or self._bodies_due)
+
     def flush(self, *, awaited: bool) -> Persist | None:
         """What is due, as one batch; None if nothing is. With `awaited` an empty batch still asks for a commit when
         earlier ones are on their way."""
-        due = self._records_due or self._roots_due or self._bodies_due
-        if not due and not (awaited and self.batch > self.durable_batch):
+        if not self.is_due and not (awaited and self.batch > self.durable_batch):
             return None
         self.batch += 1
         batch = Persist(

@@ -80,6 +80,21 @@ class Link:
     chunks: dict[tuple[Digest, int], None] = field(default_factory=dict)
 
     @property
+    def has_more(self) -> bool:
+        """Whether anything waits to be sent."""
+        return bool(
+            self.notes
+            or self.urgent
+            or self.records
+            or self.talk
+            or self.slots
+            or self.roots
+            or self.page is not None
+            or self.errands
+            or self.chunks
+        )
+
+    @property
     def is_known(self) -> bool:
         """Whether the peer has proven its key."""
         return self.stage is not Stage.GREETING
@@ -129,6 +144,11 @@ class Links:
         self._ended.append((link, why, lost))
         return True
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether links have ended that the parts have not heard of."""
+        return bool(self._ended)
+
     def take_ended(self) -> list[tuple[Link, str, bool]]:
         """The links that ended since the last call, why, and whether they were lost: for the parts to hear of."""
         ended, self._ended = self._ended, []
@@ -146,6 +166,8 @@ class Links:
 
     def take_ready(self) -> list[Effect]:
         """The `Ready` effects since the last call."""
+        if not self._ready:
+            return []
         ready, self._ready = self._ready, []
         return ready
 

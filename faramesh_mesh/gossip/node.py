@@ -203,10 +203,12 @@ class Node:
                 self._receiver.receive(link, received, now.mono)
             case Writable(link_id):
                 link = parts.links.all.get(link_id)
-                frame = None if link is None else self._next_frame(link, now.mono)
+                if link is None:
+                    return []
+                frame = self._next_frame(link, now.mono)
                 if frame is not None:
-                    return [Send(link_id, frame)]
-                if link is None or not link.leaving:
+                    return [Send(link_id, frame, link.writing)]
+                if not link.leaving:
                     return []
             case Tick():
                 self._tick(now)
@@ -235,13 +237,14 @@ class Node:
 
     def _next_frame(self, link: Link, mono: int) -> bytes | None:
         frame = next_frame(link, self._parts)
-        if frame is None:
+        if frame is not None:
+            counters = self._parts.links.counters
+            counters.frames_out += 1
+            counters.bytes_out += len(frame)
+        if frame is None or not (link.leaving or link.has_more):
             link.writing = False
-            if link.leaving and not link.left_at:
-                link.left_at = mono
-        else:
-            self.counters.frames_out += 1
-            self.counters.bytes_out += len(frame)
+        if frame is None and link.leaving and not link.left_at:
+            link.left_at = mono
         return frame
 
     def _settle(self, now: Now) -> list[Effect]:
@@ -250,21 +253,25 @@ class Node:
         if parts.timers.at(Alarm.BEAT) is None:
             parts.timers.set(Alarm.BEAT, now.mono + self._rng.below(BEAT_EVERY))
             parts.timers.sooner(Alarm.REDIAL, now.mono)
-        if parts.holdings.changed or parts.judge:
+        holdings, links = parts.holdings, parts.links
+        if holdings.changed or parts.judge:
             parts.readiness.look_again()
             self._peering.judge(now.mono)
-        self._peering.bury(now.mono)
-        if parts.readiness.settle():
-            parts.holdings.changed = True
+        if links.has_ended:
+            self._peering.bury(now.mono)
+        if not self.ready and parts.readiness.settle():
+            holdings.changed = True
             parts.own.due_soon(now.mono, parts.cadence())
-        effects: list[Effect] = [Changed()] if parts.holdings.take_changed() else []
-        effects += parts.links.take_ready()
-        effects += parts.links.effects
-        parts.links.effects = []
-        batch = parts.holdings.flush(awaited=self._awaited)
-        self._awaited = False
-        if batch is not None:
-            effects.append(batch)
+        effects: list[Effect] = [Changed()] if holdings.take_changed() else []
+        effects += links.take_ready()
+        if links.effects:
+            effects += links.effects
+            links.effects = []
+        if holdings.is_due or self._awaited:
+            batch = holdings.flush(awaited=self._awaited)
+            self._awaited = False
+            if batch is not None:
+                effects.append(batch)
         effects += self._offers.answers()
         wake = parts.timers.next()
         if wake is not None and wake != self._woken:

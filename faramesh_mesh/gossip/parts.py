@@ -21,10 +21,14 @@ from faramesh_mesh.gossip.timers import Timers
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.trust.keys import Signer, Verify
 
+NO_STATUSES = bytes(STATUS_DIGEST_SIZE)
+NOTHING_SAID = Summary(0, 0, b"", b"")
+
 
 @dataclass(slots=True)
 class Parts:
-    """All parts of a node. `judge` is set when who is a member may have changed since the links were looked at."""
+    """All parts of a node. `judge` is set when who is a member may have changed since the links were looked at; `said` is what
+    the last PING or PONG said is held, the same object as long as that does not change."""
 
     config: NodeConfig
     signer: Signer
@@ -43,17 +47,21 @@ class Parts:
     overlay: Overlay
     bodies: BodyExchange
     judge: bool = True
+    said: Summary = NOTHING_SAID
 
     def summary(self, link: Link) -> Summary:
         """What this node holds, for a PING or PONG. A limited peer learns nothing of statuses."""
-        trie = self.holdings.records.trie
-        is_full = link.stage is Stage.FULL
-        return Summary(
-            self.holdings.records.chain.version,
-            trie.count,
-            trie.fingerprint,
-            self.statuses.table.digest if is_full else bytes(STATUS_DIGEST_SIZE),
-        )
+        records = self.holdings.records
+        version, fingerprint = records.chain.version, records.trie.fingerprint
+        statuses = self.statuses.table.digest if link.stage is Stage.FULL else NO_STATUSES
+        said = self.said
+        if (
+            said.fingerprint is not fingerprint
+            or said.statuses is not statuses
+            or said.root_version != version
+        ):
+            said = self.said = Summary(version, records.trie.count, fingerprint, statuses)
+        return said
 
     def ping(self, link: Link, mono: int) -> None:
         """Ask a peer what it holds, and whether it is there."""

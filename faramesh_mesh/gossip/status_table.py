@@ -14,11 +14,12 @@ class StatusTable:
     additions. The digests only save bytes: who makes two of them collide hides a status for as long as nothing in its
     group changes, and no status decides authority."""
 
-    __slots__ = ("_groups", "_slots")
+    __slots__ = ("_digest", "_groups", "_slots")
 
     def __init__(self) -> None:
         self._slots: dict[KeyId, LiveStatus] = {}
         self._groups = [0] * GROUPS
+        self._digest: bytes | None = None
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -71,10 +72,13 @@ class StatusTable:
 
     @property
     def digest(self) -> bytes:
-        """The digest of the whole table."""
-        return (sum(self._groups) & _MASK).to_bytes(STATUS_DIGEST_SIZE, "big")
+        """The digest of the whole table. The same object until a slot changes: every PING carries it."""
+        if self._digest is None:
+            self._digest = (sum(self._groups) & _MASK).to_bytes(STATUS_DIGEST_SIZE, "big")
+        return self._digest
 
     def _add(self, status: LiveStatus, sign: int) -> None:
+        self._digest = None
         incarnation, seq = status.payload.order
         version = status.node + incarnation.to_bytes(8, "big") + seq.to_bytes(8, "big")
         element = int.from_bytes(blake2b(version, digest_size=STATUS_DIGEST_SIZE).digest(), "big")

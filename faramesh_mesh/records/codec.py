@@ -45,6 +45,29 @@ def encode(value: "list[Primitive]") -> bytes:
     return packed
 
 
+def encode_uint(number: int) -> bytes:
+    """The canonical bytes of one unsigned integer."""
+    packed: bytes = msgpack.packb(number)
+    return packed
+
+
+_UINT_FORMS = {0xCC: (1, 0x80), 0xCD: (2, 0x100), 0xCE: (4, 0x1_0000), 0xCF: (8, 0x1_0000_0000)}
+"""MessagePack's longer forms of an unsigned integer: how many bytes follow, and the smallest number that needs them."""
+
+
+def leading_uint(data: bytes, at: int, what: str) -> tuple[int, int]:
+    """An unsigned integer in its canonical form within MessagePack, and where it ends. For messages that are read too often for
+    a whole `decode`. Raises `Malformed`."""
+    first = data[at] if at < len(data) else 0xC0
+    if first < 0x80:
+        return first, at + 1
+    size, smallest = _UINT_FORMS.get(first, (0, 0))
+    number = int.from_bytes(data[at + 1 : at + 1 + size], "big")
+    if size == 0 or len(data) < at + 1 + size or not smallest <= number <= UINT_MAX:
+        raise Malformed(f"{what}: no canonical integer")
+    return number, at + 1 + size
+
+
 def decode(data: bytes, what: str, longest: int = MAX_RECORD_ITEMS) -> "Fields":
     """Read one canonical array and nothing else from `data`, whose size the caller has already bounded. No array in
     it may be longer than `longest`.

@@ -1,7 +1,7 @@
 """The root document: who may sign what. Version 1 is pinned out of band; each next one is signed by the threshold of
 the one before and of its own (the rule of TUF, specification section 5.3). See `trust.chain` for the succession."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ, Extra, read_extra
 from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
@@ -34,11 +34,11 @@ class RoleKey:
     roles: frozenset[Role]
     scope: Selector
     cut: Cut | None = None
+    id: KeyId = field(init=False, repr=False, compare=False)
+    """The key's id in envelopes: asked for at every judgement, so made once."""
 
-    @property
-    def id(self) -> KeyId:
-        """The key's id in envelopes."""
-        return key_id(self.public)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", key_id(self.public))
 
     @property
     def quota(self) -> int:

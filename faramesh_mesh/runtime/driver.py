@@ -270,7 +270,7 @@ class Driver:
                 if isinstance(effect, Send) and effect.link == link.id:
                     frames.append(effect.frame)
                     room -= len(effect.frame)
-                    more = True
+                    more = effect.more
                 else:
                     self._carry_out(effect)
         if frames and self._put(link, b"".join(frames)) and more:

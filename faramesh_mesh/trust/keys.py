@@ -5,7 +5,7 @@ all hosts; RFC 8032 leaves that open.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nacl.bindings import (
     crypto_sign,
@@ -39,11 +39,11 @@ class Signer:
 
     public: bytes
     sign: Sign
+    id: KeyId = field(init=False)
+    """The id of the public key."""
 
-    @property
-    def id(self) -> KeyId:
-        """The id of the public key."""
-        return key_id(self.public)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", key_id(self.public))
 
 
 def signer_from_seed(seed: bytes) -> Signer:

@@ -37,15 +37,20 @@ class Delay:
     p50: int
     p99: int = 0
 
+    def table(self) -> tuple[int, ...]:
+        """Delays in nanoseconds, all equally likely."""
+        return _table(self)
+
     def sample(self, rng: Rng) -> int:
         """One delay, in nanoseconds."""
-        if self.dist is Dist.FIXED:
-            return self.p50
-        return _table(self)[rng.below(_BINS)]
+        table = _table(self)
+        return table[rng.below(len(table))]
 
 
 @cache
 def _table(delay: Delay) -> tuple[int, ...]:
+    if delay.dist is Dist.FIXED:
+        return (delay.p50,)
     return tuple(
         round(_quantile(delay, (at + 0.5) / _BINS) / MICROSECOND) * MICROSECOND for at in range(_BINS)
     )

@@ -26,7 +26,7 @@ class Engine:
     def at(self, time: Nanoseconds, act: Callable[..., object], *arguments: object) -> None:
         """Do something at a time; at once, after what is due now, where the time has passed."""
         self._sequence += 1
-        heappush(self._heap, (max(time, self.now), self._sequence, act, arguments))
+        heappush(self._heap, (max(self.now, time), self._sequence, act, arguments))
 
     def after(self, delay: Nanoseconds, act: Callable[..., object], *arguments: object) -> None:
         """Do something so many nanoseconds from now."""

@@ -40,6 +40,8 @@ class End:
     process: "Process"
     link: LinkId
     dialled: str | None = None
+    delays: tuple[int, ...] = (0,)
+    """What its frames may take, all equally likely."""
     other: "End | None" = None
     open: bool = True
     blocked: bool = False
@@ -91,8 +93,9 @@ class Network:
         if target is None or not target.answers or self._cut_either_way(process, target):
             process.give(DialFailed(address))
             return
-        near = End(process, process.next_link(), address)
-        far = End(target, target.next_link())
+        delays = self.conditions.delay(process.machine.region, target.machine.region).table()
+        near = End(process, process.next_link(), address, delays)
+        far = End(target, target.next_link(), None, delays)
         near.other, far.other = far, near
         for end in (near, far):
             self._ends[end] = None
@@ -133,19 +136,22 @@ class Network:
         assert other is not None  # noqa: S101 - ends are made in pairs
         end.outstanding += len(frame)
         conditions = self.conditions
-        sender, receiver = end.process.machine, other.process.machine
-        if conditions.cuts and conditions.cut(sender.place, receiver.place) is not None:
-            end.held.append(frame)
+        delay = end.delays[self._rng.below(len(end.delays))]
+        if not (conditions.cuts or conditions.impairments):
+            self._put(end, frame, self._engine.now + delay)
             return
-        delay = conditions.delay(sender.region, receiver.region).sample(self._rng)
-        if conditions.impairments:
-            self._send_impaired(end, frame, delay, sender.place, receiver.place)
+        sender, receiver = end.process.machine.place, other.process.machine.place
+        if conditions.cuts and conditions.cut(sender, receiver) is not None:
+            end.held.append(frame)
+        elif conditions.impairments:
+            self._send_impaired(end, frame, delay, sender, receiver)
         else:
             self._put(end, frame, self._engine.now + delay)
 
     def _put(self, end: End, frame: bytes, arrives: Nanoseconds) -> None:
-        end.arrives = max(arrives, end.arrives)
-        self._engine.at(end.arrives, self._deliver, end, frame)
+        arrives = max(arrives, end.arrives)
+        end.arrives = arrives
+        self._engine.at(arrives, self._deliver, end, frame)
 
     def _send_impaired(self, end: End, frame: bytes, delay: int, sender: int, receiver: int) -> None:
         arrives = self._engine.now + delay

@@ -220,7 +220,10 @@ class Process:
             world.raised(self, event, error)
             return
         for effect in effects:
-            self._carry_out(effect)
+            if type(effect) is Ready:
+                self._ready.append(effect.link)
+            else:
+                self._carry_out(effect)
         while self._ready:
             ready, self._ready = self._ready, []
             for link in ready:
@@ -240,7 +243,7 @@ class Process:
             for effect in self.node.handle(Writable(end.link), now):
                 if isinstance(effect, Send):
                     self._send(end, effect.frame)
-                    more = True
+                    more = effect.more
                 else:
                     self._carry_out(effect)
             if not more:
