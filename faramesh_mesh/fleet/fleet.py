@@ -76,10 +76,11 @@ class Fleet:
 
     __slots__ = ("_authoriser", "_bodies", "_enrolments", "_index", "_kills", "_records", "_rollouts")
 
-    def __init__(self, records: RecordSet, bodies: Bodies) -> None:
+    def __init__(self, records: RecordSet, bodies: Bodies, index: Index | None = None) -> None:
+        """`index`, where given, is that of the same records (`fork`)."""
         self._records = records
         self._bodies = bodies
-        self._index = Index()
+        self._index = index or Index()
         validity = Validity(records, self._index)
         self._enrolments = Enrolments(records, self._index, validity)
         self._rollouts = Rollouts(records, self._index, validity, self._enrolments, bodies)
@@ -90,8 +91,13 @@ class Fleet:
             records, self._enrolments, self._kills, self._rollouts, validity, void_free
         )
         records.take_evicted()
-        for record in records.in_order():
+        for record in records.in_order() if index is None else ():
             self._index.apply(record)
+
+    def fork(self, records: RecordSet, bodies: Bodies) -> "Fleet":
+        """The views over another set that holds the same records (`RecordSet.fork`), and changes apart from this one: what would
+        a fleet be with one record more?"""
+        return Fleet(records, bodies, self._index.fork())
 
     def apply(self, record: Record) -> None:
         """Take in one record that was added to the set, and forget those that it replaced."""
@@ -126,6 +132,10 @@ class Fleet:
     def agents_of(self, node: KeyId) -> tuple[str, ...]:
         """The agents enrolled on a node, ascending."""
         return self._enrolments.of_node(node)
+
+    def enrolments_on(self, node: KeyId) -> tuple[Record, ...]:
+        """Every enrolment held that names a node, live or not, in order of admission."""
+        return tuple(self._index.nodes.get(node, ()))
 
     def nodes(self) -> tuple[KeyId, ...]:
         """The nodes that have a live enrolment, ascending."""

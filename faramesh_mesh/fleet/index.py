@@ -1,6 +1,7 @@
 """Where to find the records about a thing. Filled one record at a time; holds no judgement of its own."""
 
-from collections import defaultdict
+from collections.abc import Callable
+from typing import TypeAlias
 
 from faramesh_mesh.records.cosign import Cosign
 from faramesh_mesh.records.enrolment import Enrolment
@@ -13,11 +14,15 @@ from faramesh_mesh.records.revocation import Revocation, RevokedAgent, RevokedKe
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.records.vote import Vote
 
-Listing = defaultdict[RecordId, list[Record]]
+Held: TypeAlias = tuple[Record, ...]
+"""Records in order of admission. Tuples never change, so a fork of an index shares them."""
+
+_MANY = ""
+"""What a kill is filed under whose selector may match more than one agent: no agent has an empty name."""
 
 
 class Index:
-    """The admitted records by what they are about, each list in order of admission."""
+    """The admitted records by what they are about."""
 
     __slots__ = (
         "aborts",
@@ -26,7 +31,6 @@ class Index:
         "enrolments",
         "holds",
         "key_revocations",
-        "kills",
         "kills_of_instance",
         "nodes",
         "policies",
@@ -38,62 +42,70 @@ class Index:
     )
 
     def __init__(self) -> None:
-        self.enrolments: defaultdict[str, list[Record]] = defaultdict(list)
-        self.nodes: defaultdict[KeyId, list[Record]] = defaultdict(list)
-        self.policies: defaultdict[str, list[Record]] = defaultdict(list)
-        self.rollouts: defaultdict[str, list[Record]] = defaultdict(list)
-        self.votes: Listing = defaultdict(list)
-        self.cosigns: Listing = defaultdict(list)
-        self.aborts: Listing = defaultdict(list)
-        self.holds: Listing = defaultdict(list)
-        self.releases: Listing = defaultdict(list)
-        self.successors: Listing = defaultdict(list)
-        self.restores_of_kill: Listing = defaultdict(list)
-        self.kills: list[Record] = []
+        self.enrolments: dict[str, Held] = {}
+        self.nodes: dict[KeyId, Held] = {}
+        self.policies: dict[str, Held] = {}
+        self.rollouts: dict[str, Held] = {}
+        self.votes: dict[RecordId, Held] = {}
+        self.cosigns: dict[RecordId, Held] = {}
+        self.aborts: dict[RecordId, Held] = {}
+        self.holds: dict[RecordId, Held] = {}
+        self.releases: dict[RecordId, Held] = {}
+        self.successors: dict[RecordId, Held] = {}
+        self.restores_of_kill: dict[RecordId, Held] = {}
+        self.kills_of_instance: dict[str, Held] = {}
+        self.key_revocations: dict[KeyId, Held] = {}
+        self.agent_revocations: dict[str, Held] = {}
+
+    @property
+    def kills(self) -> tuple[Record, ...]:
         """Kills whose selector may match more than one agent."""
-        self.kills_of_instance: defaultdict[str, list[Record]] = defaultdict(list)
-        self.key_revocations: defaultdict[KeyId, list[Record]] = defaultdict(list)
-        self.agent_revocations: defaultdict[str, list[Record]] = defaultdict(list)
+        return self.kills_of_instance.get(_MANY, ())
+
+    def fork(self) -> "Index":
+        """An index of the same records, which changes apart from this one. The tuples are shared."""
+        forked = Index()
+        for listing in self.__slots__:
+            setattr(forked, listing, getattr(self, listing).copy())
+        return forked
 
     def apply(self, record: Record) -> None:
         """File one record under what it is about."""
-        for listing in self._places(record):
-            listing.append(record)
+        self._file(record, lambda held: (*held, record))
 
     def retract(self, record: Record) -> None:
         """Forget a record that the set has given up."""
-        for listing in self._places(record):
-            if record in listing:
-                listing.remove(record)
+        self._file(record, lambda held: tuple(each for each in held if each != record))
 
-    def _places(self, record: Record) -> tuple[list[Record], ...]:  # noqa: C901 - one case a kind, each one line
+    def _file(self, record: Record, change: Callable[[Held], Held]) -> None:  # noqa: C901, PLR0912 - one case a kind
         match record.payload:
             case Enrolment(agent=agent, node_id=node):
-                return self.enrolments[agent], self.nodes[node]
+                self.enrolments[agent] = change(self.enrolments.get(agent, ()))
+                self.nodes[node] = change(self.nodes.get(node, ()))
             case Policy(line=line):
-                return (self.policies[line],)
+                self.policies[line] = change(self.policies.get(line, ()))
             case Rollout(line=line, supersedes=older, lifts=lifts):
-                return (
-                    self.rollouts[line],
-                    *(self.successors[rollout] for rollout in older),
-                    *(self.restores_of_kill[kill] for kill in lifts),
-                )
+                self.rollouts[line] = change(self.rollouts.get(line, ()))
+                for rollout in older:
+                    self.successors[rollout] = change(self.successors.get(rollout, ()))
+                for kill in lifts:
+                    self.restores_of_kill[kill] = change(self.restores_of_kill.get(kill, ()))
             case Vote(rollout=rollout):
-                return (self.votes[rollout],)
+                self.votes[rollout] = change(self.votes.get(rollout, ()))
             case Cosign(target=target):
-                return (self.cosigns[target],)
+                self.cosigns[target] = change(self.cosigns.get(target, ()))
             case Abort(rollout=rollout):
-                return (self.aborts[rollout],)
+                self.aborts[rollout] = change(self.aborts.get(rollout, ()))
             case Hold(rollout=rollout):
-                return (self.holds[rollout],)
+                self.holds[rollout] = change(self.holds.get(rollout, ()))
             case Release(rollout=rollout):
-                return (self.releases[rollout],)
+                self.releases[rollout] = change(self.releases.get(rollout, ()))
             case Kill(selector=selector):
-                instance = selector.instance
-                return (self.kills if instance is None else self.kills_of_instance[instance],)
+                instance = selector.instance or _MANY
+                self.kills_of_instance[instance] = change(self.kills_of_instance.get(instance, ()))
             case Revocation(subject=RevokedKey(key=key)):
-                return (self.key_revocations[key],)
+                self.key_revocations[key] = change(self.key_revocations.get(key, ()))
             case Revocation(subject=RevokedAgent(agent=agent)):
-                return (self.agent_revocations[agent],)
+                self.agent_revocations[agent] = change(self.agent_revocations.get(agent, ()))
             case _:
-                return ()
+                pass

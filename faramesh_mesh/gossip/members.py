@@ -2,7 +2,7 @@
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.enrolment import Enrolment
-from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation
@@ -29,7 +29,6 @@ class Members:
         "_sizes",
         "_stale",
         "own",
-        "own_enrolments",
     )
 
     def __init__(self, own: KeyId, fleet: Fleet, records: RecordSet) -> None:
@@ -41,10 +40,18 @@ class Members:
         self._pending: dict[KeyId, None] = {}
         self._seen = -1
         self._stale = True
-        self.own_enrolments: dict[RecordId, bytes] = {}
+
+    def fork(self, own: KeyId, fleet: Fleet, records: RecordSet) -> "Members":
+        """Those of another node, `own`, that holds the same: what was judged is not judged anew."""
+        forked = Members(own, fleet, records)
+        forked._regions, forked._sizes = self._regions.copy(), self._sizes.copy()
+        forked._pending, forked._seen, forked._stale = self._pending.copy(), self._seen, self._stale
+        return forked
+
+    @property
+    def own_enrolments(self) -> tuple[bytes, ...]:
         """The envelopes of this node's own enrolments, live or not: what its HELLO carries."""
-        for record in records.in_order():
-            self.notice(record)
+        return tuple(record.envelope for record in self._fleet.enrolments_on(self.own))
 
     def notice(self, record: Record) -> bool:
         """Take note of an admitted record. Whether it may have changed who is a member."""
@@ -52,8 +59,6 @@ class Members:
         if isinstance(payload, Enrolment):
             self._pending[payload.node_id] = None
             self._stale = self._stale or bool(payload.supersedes)
-            if payload.node_id == self.own:
-                self.own_enrolments[record.id] = record.envelope
             return True
         if isinstance(payload, Revocation):
             self._stale = True

@@ -78,7 +78,8 @@ class Node:
     """One node of the mesh, without clock, sockets, files or randomness of its own.
 
     `records`, `fleet` and `bodies` are what was held at the start (all of it durable) and are kept up to date;
-    `incarnation` is one higher than in the node's life before.
+    `incarnation` is one higher than in the node's life before. `members`, where given, are those of `fleet` as they were judged
+    before (`Members.fork`): a simulation of thousands of nodes that begin alike judges them once.
     """
 
     __slots__ = (
@@ -94,7 +95,7 @@ class Node:
         "records",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a node is not allowed to make itself
         self,
         config: NodeConfig,
         signer: Signer,
@@ -104,6 +105,7 @@ class Node:
         rng: Rng,
         verify: Verify,
         incarnation: int,
+        members: Members | None = None,
     ) -> None:
         self.records = records
         self.fleet = fleet
@@ -115,7 +117,7 @@ class Node:
 
         links, timers = Links(), Timers()
         holdings = Holdings(records, fleet, bodies, verify)
-        members = Members(signer.id, fleet, records)
+        members = members or Members(signer.id, fleet, records)
         flood = Flood(links, records)
         statuses = Statuses(links, members, timers, admit)
         self._rng = rng.stream("node")

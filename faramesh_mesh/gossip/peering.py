@@ -38,7 +38,7 @@ class Peering:
             parts.signer,
             parts.own.incarnation,
             parts.config.address,
-            tuple(parts.members.own_enrolments.values()),
+            parts.members.own_enrolments,
         )
         parts.links.note(link, hello)
 

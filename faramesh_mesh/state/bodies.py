@@ -18,6 +18,10 @@ class Bodies:
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._held
 
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests of the bodies held, ascending."""
+        return tuple(sorted(self._held))
+
     def get(self, digest: Digest) -> bytes | None:
         """The body with this digest."""
         return self._held.get(digest)

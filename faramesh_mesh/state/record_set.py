@@ -8,7 +8,7 @@ leads to a cut are never given up, so a revoked key cannot bury what it signed w
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, unique
 
 from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
@@ -68,6 +68,18 @@ class RecordSet:
         self._order: dict[RecordId, int] = {}
         self._keys: dict[KeyId, _KeyLog] = {}
         self._follow_roots()
+
+    def fork(self) -> "RecordSet":
+        """Another set of the same records, which changes apart from this one."""
+        forked = RecordSet(self.chain)
+        forked.trie = self.trie.fork()
+        forked.version = self.version
+        forked._evicted = self._evicted.copy()
+        forked._stands = self._stands.copy()
+        forked._log = self._log.copy()
+        forked._order = self._order.copy()
+        forked._keys = {key: replace(log, slots=log.slots.copy()) for key, log in self._keys.items()}
+        return forked
 
     def __len__(self) -> int:
         return len(self._order)

@@ -5,10 +5,11 @@ from enum import StrEnum, unique
 from hashlib import blake2b
 
 from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.host.journal import HostJournal
 from faramesh_mesh.records.chain import NO_EXTRA
 from faramesh_mesh.records.envelope import root_signed_bytes, seal_root
-from faramesh_mesh.records.ids import NO_MESH, NO_RECORD, MeshId
+from faramesh_mesh.records.ids import NO_MESH, NO_RECORD, KeyId, MeshId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import RoleKey, Root
@@ -97,24 +98,31 @@ class Genesis:
     """What every host of a new mesh knows: the enrolments of all. `disk` is the batch that holds it."""
 
     chain: RootChain
-    records: tuple[Record, ...]
     disk: Batch
+    _records: RecordSet
+    _fleet: Fleet
+    _members: Members
 
-    def memory(self) -> Memory:
-        """A process that has just begun with it."""
-        records = RecordSet(self.chain)
-        for record in self.records:
-            records.add(record)
-        bodies = Bodies()
-        return Memory(records, Fleet(records, bodies), bodies, HostJournal(), 1)
+    def memory(self, node: KeyId) -> Memory:
+        """What the process of a node has just begun with: all of them share what does not change."""
+        records, bodies = self._records.fork(), Bodies()
+        fleet = self._fleet.fork(records, bodies)
+        members = self._members.fork(node, fleet, records)
+        return Memory(records, fleet, bodies, HostJournal(), 1, members=members)
 
 
 def genesis(chain: RootChain, enrolments: tuple[Record, ...]) -> Genesis:
     """The beginning of a fleet whose hosts have all joined."""
+    held = RecordSet(chain)
+    for record in enrolments:
+        held.add(record)
+    fleet = Fleet(held, Bodies())
+    members = Members(chain.current.keys[0].id, fleet, held)
+    members.beat()
     disk = Batch(
         roots=chain.envelopes,
         records=tuple((record.id, record.envelope) for record in enrolments),
         meta=((INCARNATION, encode_incarnation(1)), (CLEAN, b"0"), (LOST, b"0")),
         journal=((JOURNAL, HostJournal().encode()),),
     )
-    return Genesis(chain, enrolments, disk)
+    return Genesis(chain, disk, held, fleet, members)

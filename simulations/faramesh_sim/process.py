@@ -33,6 +33,7 @@ from faramesh_mesh.gossip.effects import (
     WakeAt,
 )
 from faramesh_mesh.gossip.events import Event, LinkId, Offered, Persisted, Tick, Writable
+from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_mesh.host.engine import Engines
@@ -68,6 +69,7 @@ class Memory:
     incarnation: int
     lost: bool = False
     addresses: tuple[str, ...] = ()
+    members: Members | None = None
 
 
 class _NoLog:
@@ -134,6 +136,7 @@ class Process:
             rng,
             world.verify,
             memory.incarnation,
+            memory.members,
         )
         self.storage = Storage(world.engine, machine.disk, machine.fsync)
         self.gate = Gate(machine.clock.mono_ns, lambda: 0)

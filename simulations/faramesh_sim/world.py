@@ -101,7 +101,7 @@ class World:
         self.engine.after(SECOND, self._second)
 
     def _boot(self, machine: Machine) -> None:
-        machine.boot(self._genesis.memory())
+        machine.boot(self._genesis.memory(machine.signer.id))
 
     def add_machine(self, agent: Agent, disk: Disk) -> Machine:
         """A new host, not started yet."""

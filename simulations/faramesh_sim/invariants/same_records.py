@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from faramesh_mesh.fleet.authority import Authority
 from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.records.ids import Digest
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_sim.invariants.invariant import Found, Invariant
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from faramesh_sim.process import Process
     from faramesh_sim.world import World
 
-_Key: TypeAlias = tuple[bytes, int, int, str]
+_State: TypeAlias = tuple[bytes, int, tuple[Digest, ...], int]
 ANEW_EVERY = 16
 """One in so many states is computed anew, from the same records in another order: what a node remembers between records must
 come to the same. Each costs as much as the whole history."""
@@ -29,7 +30,7 @@ class SameRecords(Invariant):
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._known: dict[_Key, tuple[Authority, str]] = {}
+        self._known: dict[tuple[_State, str], tuple[Authority, str]] = {}
         self._rng = world.rng.stream("same records")
         self._pins = any(getattr(op, "pin", 0) for op in world.scenario.ops)
 
@@ -43,7 +44,7 @@ class SameRecords(Invariant):
         wall = self.world.wall
         for agent in (machine.name, other):
             authority = fleet.authorise(agent, wall)
-            key = (*self._state(records, process.bodies), agent)
+            key = self._state(records, process.bodies), agent
             known = self._known.setdefault(key, (authority, machine.name))
             if known[0] != authority:
                 yield self.violated(
@@ -52,9 +53,9 @@ class SameRecords(Invariant):
             if self._rng.below(ANEW_EVERY) == 0:
                 yield from self._anew(process, machine, agent, authority, wall)
 
-    def _state(self, records: RecordSet, bodies: Bodies) -> tuple[bytes, int, int]:
+    def _state(self, records: RecordSet, bodies: Bodies) -> _State:
         grain = self.world.wall // PIN_GRAIN if self._pins else 0
-        return records.trie.fingerprint, records.chain.version << 32 | len(bodies), grain
+        return records.trie.fingerprint, records.chain.version, bodies.digests(), grain
 
     def _anew(
         self, process: "Process", machine: "Machine", agent: str, authority: Authority, wall: int
