@@ -15,6 +15,9 @@ class NodeConfig:
     The views have HyParView's sizes (Leitao et al., DSN 2007), split by region: `near` links in the own region, `far`
     ones outside it, at most `cap` in all, and `passive` addresses in reserve. Fewer than 6 + 2 and a fifth of silent
     nodes cuts somebody off; more and every kill costs more frames than it needs.
+
+    A node that does not `report` signs no status: others know it by its links alone. For simulations of so many nodes that
+    each holding the status of each would be all they do.
     """
 
     address: str = ""
@@ -24,3 +27,4 @@ class NodeConfig:
     far: int = 2
     cap: int = 12
     passive: int = 48
+    reports: bool = True

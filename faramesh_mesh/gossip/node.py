@@ -319,7 +319,7 @@ class Node:
     def _sign(self, now: Now) -> None:
         """Say something new of this node, if there is anything, and anybody who would believe it."""
         parts = self._parts
-        if parts.members.is_own_member:
+        if parts.config.reports and parts.members.is_own_member:
             status = parts.own.sign(now, parts.holdings.durable, ready=self.ready)
             if status is not None:
                 parts.statuses.publish(status, None, now.mono)

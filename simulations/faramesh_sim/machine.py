@@ -7,7 +7,7 @@ from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.runtime.restore import CLEAN, restore
 from faramesh_mesh.runtime.store import Batch
 from faramesh_mesh.trust.keys import Signer
-from faramesh_sim.clocks import HostClock
+from faramesh_sim.clocks import MILLION, HostClock
 from faramesh_sim.disk import Disk
 from faramesh_sim.inventory import Agent
 from faramesh_sim.process import Memory, Process
@@ -39,6 +39,7 @@ class Machine:
         "lapsed",
         "place",
         "process",
+        "reports",
         "seeds",
         "signer",
         "starting",
@@ -58,6 +59,8 @@ class Machine:
         self.clock = HostClock(world.engine, mono=world.rng.stream(f"boot {agent.name}").below(1 << 50))
         self.behaviour: Behaviour | None = None
         self.seeds: tuple[str, ...] = ()
+        self.reports = world.rng.stream(f"reports {agent.name}").below(MILLION) < world.scenario.reporting
+        """Whether its node signs statuses."""
         self.cost = 0
         """Nanoseconds of its processor for each event."""
         self.forgot_at = -1

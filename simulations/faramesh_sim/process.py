@@ -128,7 +128,7 @@ class Process:
         self._tickets: dict[int, Callable[[tuple[Outcome, ...]], None]] = {}
         self._wake_at: int | None = None
         self.node = Node(
-            NodeConfig(machine.address, SOFTWARE, seeds + memory.addresses),
+            NodeConfig(machine.address, SOFTWARE, seeds + memory.addresses, reports=machine.reports),
             machine.signer,
             memory.records,
             memory.fleet,
