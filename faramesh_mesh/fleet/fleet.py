@@ -9,7 +9,7 @@ from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
 from faramesh_mesh.fleet.index import Index
 from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Progress, Rollouts
-from faramesh_mesh.fleet.validity import EVERY_KEY, Validity
+from faramesh_mesh.fleet.validity import EVERY_KEY, Stamp, Validity
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.policy import Policy
@@ -66,6 +66,9 @@ class KillView:
     agents: tuple[str, ...]
 
 
+FOREVER = 1 << 63
+"""Milliseconds since 1970 that no clock shows."""
+
 NEWEST = 16
 """Records of one key that have not their signatures yet, or that no plan refers to yet, whose bodies are worth holding: so
 that others can look at what they are asked to sign. More lets one key of several fill every node's disk."""
@@ -74,14 +77,23 @@ that others can look at what they are asked to sign. More lets one key of severa
 class Fleet:
     """All views over one record set. Call `apply` for each record that the set has added."""
 
-    __slots__ = ("_authoriser", "_bodies", "_enrolments", "_index", "_kills", "_records", "_rollouts")
+    __slots__ = (
+        "_authoriser",
+        "_bodies",
+        "_enrolments",
+        "_index",
+        "_kills",
+        "_records",
+        "_rollouts",
+        "_validity",
+    )
 
     def __init__(self, records: RecordSet, bodies: Bodies, index: Index | None = None) -> None:
         """`index`, where given, is that of the same records (`fork`)."""
         self._records = records
         self._bodies = bodies
         self._index = index or Index()
-        validity = Validity(records, self._index)
+        self._validity = validity = Validity(records, self._index)
         self._enrolments = Enrolments(records, self._index, validity)
         self._rollouts = Rollouts(records, self._index, validity, self._enrolments, bodies)
         self._kills = Kills(records, self._index, validity, self._enrolments, self._rollouts)
@@ -109,6 +121,20 @@ class Fleet:
     def authorise(self, agent: str, wall: int) -> Authority:
         """What the records held let an agent do at wall time `wall`, in milliseconds since 1970."""
         return self._authoriser.authorise(agent, wall)
+
+    @property
+    def stamp(self) -> tuple[Stamp, int]:
+        """What all views are made of: they say the same as long as it is the same, but for what wall time changes (`steady`)."""
+        return self._validity.stamp, self._bodies.version
+
+    def steady(self, wall: int) -> tuple[int, int]:
+        """The wall times (milliseconds since 1970) from which and before which `authorise` says what it says at `wall`, unless
+        records come in: at their ends pins run out."""
+        ends = self._rollouts.pin_ends()
+        return (
+            max((end for end in ends if end <= wall), default=0),
+            min((end for end in ends if end > wall), default=FOREVER),
+        )
 
     def agents(self) -> tuple[str, ...]:
         """Every agent that was ever enrolled, ascending; revoked ones included."""

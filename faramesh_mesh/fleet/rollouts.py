@@ -80,6 +80,7 @@ class Rollouts:
         "_epochs",
         "_index",
         "_lines",
+        "_pin_ends",
         "_progress",
         "_ranks",
         "_records",
@@ -107,6 +108,7 @@ class Rollouts:
         self._epochs: dict[RecordId, int] = {}
         self._lines: dict[str, tuple[Plan, ...]] = {}
         self._progress: dict[tuple[RecordId, Coverage], Progress] = {}
+        self._pin_ends: tuple[int, ...] | None = None
         self._rivals: dict[tuple[RecordId, Coverage], tuple[tuple[Plan, Halt], ...]] = {}
 
     def _refresh(self) -> None:
@@ -117,6 +119,7 @@ class Rollouts:
             self._lines.clear()
             self._progress.clear()
             self._rivals.clear()
+            self._pin_ends = None
 
     def of_line(self, line: str) -> tuple[Plan, ...]:
         """The plans of a line whose past is held, newest epoch first. Order: epoch, then id."""
@@ -314,6 +317,14 @@ class Rollouts:
     def expired(plan: Plan, wall: int) -> bool:
         """Whether a pin has run out."""
         return plan.rollout.is_pin and wall >= plan.rollout.until
+
+    def pin_ends(self) -> tuple[int, ...]:
+        """When the pins held run out, in milliseconds since 1970. Remembered until a record is added."""
+        self._refresh()
+        if self._pin_ends is None:
+            plans = (record.payload for listed in self._index.rollouts.values() for record in listed)
+            self._pin_ends = tuple(plan.until for plan in plans if isinstance(plan, Rollout) and plan.is_pin)
+        return self._pin_ends
 
     def ranks(self, plan: Plan) -> dict[str, int] | None:
         """The place of each agent of the roster in the cohort order; None while the roster is not held or is not what

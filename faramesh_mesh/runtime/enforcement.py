@@ -122,15 +122,26 @@ class Enforcer:
         self._left = False
         """Whether an agent has left this node since the last report."""
         self._counted: dict[str, Counts] = {}
+        self._basis: object = None
+        self._since = self._until = 0
+        """What the states installed follow from: the views, readiness, the journal, and wall times between these."""
         self.enter: Enter = lambda _notes: None
         self.is_ready: Callable[[], bool] = lambda: False
         self.report: Callable[[Reported], None] = lambda _event: None
 
     def refresh(self) -> None:
-        """Read the authority of every agent here anew, and install what follows from it."""
+        """Read the authority of every agent here anew, and install what follows from it. Where nothing has changed that it
+        follows from, what is installed only goes on: most of the times when this is asked for, a second has passed."""
         wall = self._clock.wall_ms()
         ready = self.is_ready()
         journal = self._journal
+        basis = self._fleet.stamp, ready, journal
+        snapshot = self._gate.snapshot
+        if snapshot is not None and basis == self._basis and self._since <= wall < self._until:
+            self._gate.install(snapshot.renewed(self._clock.mono_ns() + DEADLINE_NS))
+            return
+        self._basis = basis
+        self._since, self._until = self._fleet.steady(wall)
         states: dict[str, AgentState] = {}
         found: dict[str, Enforcement] = {}
         for agent in self._fleet.agents_of(self._node):
@@ -145,6 +156,8 @@ class Enforcer:
                 engines=self._engines,
                 cache=self._cache,
             )
+            if chosen.settles_at is not None:
+                self._until = min(self._until, chosen.settles_at)
             waits = chosen.journal is not journal and chosen.state.deny is None
             states[agent] = self._meanwhile(agent, authority, chosen) if waits else chosen.state
             if not waits:

@@ -7,10 +7,12 @@ from faramesh_mesh.records.ids import Digest
 class Bodies:
     """Bodies in memory. Each is verified by construction: it is filed under the digest of its own bytes."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_held", "version")
 
     def __init__(self) -> None:
         self._held: dict[Digest, bytes] = {}
+        self.version = 0
+        """Grows with every change: what was derived from the bodies at one version holds at that version."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -29,9 +31,12 @@ class Bodies:
     def put(self, body: bytes) -> Digest:
         """Hold a body; its digest back."""
         digest = digest_of(body)
-        self._held[digest] = body
+        if digest not in self._held:
+            self._held[digest] = body
+            self.version += 1
         return digest
 
     def remove(self, digest: Digest) -> None:
         """Let a body go, if it is held."""
-        self._held.pop(digest, None)
+        if self._held.pop(digest, None) is not None:
+            self.version += 1
