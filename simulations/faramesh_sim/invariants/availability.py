@@ -31,9 +31,10 @@ class Availability(Invariant):
         law = Law(process.node.records)
         authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
         denied = isinstance(authority, Denied)
+        # Who was restored runs nothing while the restore is held: all else may be what it was killed for.
         if not process.is_ready():
             yield self.violated(machine.name, "is not ready", machine)
-        elif not denied and not any(each.permits for each in running(process)):
+        elif not denied and any(version.adopt for version in authority.versions) and not any(each.permits for each in running(process)):
             yield self.violated(machine.name, "is authorised to run a policy and runs none", machine)
         elif denied and self.world.scenario.base and not self._may_be_denied(law, machine):
             yield self.violated(machine.name, f"is denied for no reason: {authority}", machine)
