@@ -20,7 +20,7 @@ from faramesh_sim.invariants.convergence import Convergence
 from faramesh_sim.operate import Operations
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.scenario.model import Scenario
-from faramesh_sim.world import World
+from faramesh_sim.world import Hear, World
 
 LOOK_EVERY = 250 * MILLISECOND
 """How often a run looks whether it can go on, or must stop."""
@@ -31,15 +31,19 @@ LONGEST_WARMUP = 120 * SECOND
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run. `remember`: check each signature once, not once a node. `stop_at_first`: end with the first violation.
-    `timeline`: keep what a person wants to see. `progress` hears of the share (0 to 1) that is done."""
+    `timeline`: keep what a person wants to see. `hear` is told of every event before a node is. `progress` hears of the share (0 to 1) that is done."""
 
     remember: bool = True
     stop_at_first: bool = True
     timeline: bool = False
+    hear: Hear | None = None
     progress: Callable[[float], None] = lambda _share: None
 
 
-def run(scenario: Scenario, seed: int | None = None, options: Options = Options()) -> Outcome:
+DEFAULT = Options()
+
+
+def run(scenario: Scenario, seed: int | None = None, options: Options = DEFAULT) -> Outcome:
     """Run a scenario. Pure but for the processor time that it measures: the same scenario and seed give the same outcome."""
     began = time.perf_counter()
     collecting = gc.isenabled()
@@ -57,7 +61,9 @@ class _Run:
     def __init__(self, scenario: Scenario, seed: int, options: Options) -> None:
         self._scenario = scenario
         self._options = options
-        self.world = World(scenario, seed, remember=options.remember, timeline=options.timeline)
+        self.world = World(
+            scenario, seed, remember=options.remember, timeline=options.timeline, hear=options.hear
+        )
         self.world.invariants = all_invariants(self.world)
         self._operations = Operations(self.world)
         self._injector = Injector(self.world)

@@ -1,6 +1,6 @@
 """The world of a run: machines, network, operators, and what watches them. Everything hangs together here, and nothing decides."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import blake2b
 from typing import TypeVar
@@ -18,7 +18,7 @@ from faramesh_sim.conditions import Conditions, Impairment
 from faramesh_sim.delays import Delay
 from faramesh_sim.directed import Directed
 from faramesh_sim.disk import Disk
-from faramesh_sim.engine import Engine
+from faramesh_sim.engine import Engine, Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant, Violation
 from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import remembering, signer_of
@@ -39,12 +39,23 @@ SEEDS = 8
 """Addresses that each host is given at its start, drawn from the fleet: what discovery would suggest."""
 
 
+Hear = Callable[[Nanoseconds, str, str], None]
+"""Told of each event: when, on which machine, and what in a few words."""
+
+
 class World:
     """One run of a scenario with a seed. `remember` has signatures verified once instead of once a node."""
 
     def __init__(
-        self, scenario: Scenario, seed: int, *, remember: bool = True, timeline: bool = False
+        self,
+        scenario: Scenario,
+        seed: int,
+        *,
+        remember: bool = True,
+        timeline: bool = False,
+        hear: Hear | None = None,
     ) -> None:
+        self._hear_event = hear
         self.scenario = scenario
         self.seed = seed
         self.rng = SplitMix64(seed)
@@ -188,6 +199,9 @@ class World:
         """An event is about to be handled: it goes into the trace."""
         what = crc32(event.frame) if isinstance(event, Received) else len(type(event).__name__)
         self.trace.update(b"%d %d %d\n" % (self.engine.now, process.machine.place, what))
+        if self._hear_event is not None:
+            words = f"{type(event).__name__} {what:08x}"
+            self._hear_event(self.engine.now, process.machine.name, words)
 
     def raised(self, process: Process, event: Event, error: Exception) -> None:
         """A node raised: nothing that comes from outside may make it."""

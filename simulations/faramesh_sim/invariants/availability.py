@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from faramesh_mesh.fleet.authority import Denied
+from faramesh_mesh.fleet.authority import Denied, Permitted
 from faramesh_mesh.records.kind import Kind
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
@@ -30,14 +30,19 @@ class Availability(Invariant):
             return
         law = Law(process.node.records)
         authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
-        denied = isinstance(authority, Denied)
-        # Who was restored runs nothing while the restore is held: all else may be what it was killed for.
         if not process.is_ready():
             yield self.violated(machine.name, "is not ready", machine)
-        elif not denied and any(version.adopt for version in authority.versions) and not any(each.permits for each in running(process)):
-            yield self.violated(machine.name, "is authorised to run a policy and runs none", machine)
-        elif denied and self.world.scenario.base and not self._may_be_denied(law, machine):
-            yield self.violated(machine.name, f"is denied for no reason: {authority}", machine)
+            return
+        match authority:
+            case Permitted(versions=versions):
+                # Who was restored runs nothing while the restore is held: all else may be what it was killed for.
+                may_run = any(version.adopt for version in versions)
+                if may_run and not any(each.permits for each in running(process)):
+                    yield self.violated(machine.name, "is authorised to run a policy and runs none", machine)
+            case Denied(reasons=reasons):
+                if self.world.scenario.base and not self._may_be_denied(law, machine):
+                    why = ", ".join(reason.cause.value for reason in reasons)
+                    yield self.violated(machine.name, f"is denied for no reason: {why}", machine)
 
     @staticmethod
     def _may_be_denied(law: Law, machine: "Machine") -> bool:
