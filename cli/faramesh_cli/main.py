@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli import audit, decide, demo, enrol, fleet, node, setup
+from faramesh_cli import audit, decide, demo, enrol, fleet, node, setup, sim
 from faramesh_cli.command import FormatOption, HomeOption, NoColorOption, PeerOption, QuietOption, new_shell
 
 app = typer.Typer(
@@ -53,3 +53,4 @@ node.register(app)
 decide.register(app)
 fleet.register(app)
 audit.register(app)
+sim.register(app)

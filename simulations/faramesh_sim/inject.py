@@ -18,7 +18,8 @@ from faramesh_sim.faults import (
     Partition,
     Slow,
 )
-from faramesh_sim.hostile import turn_hostile
+from faramesh_sim.hostile.turn import turn_hostile
+from faramesh_sim.targets import Who
 from faramesh_sim.timeline import What
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class Injector:
             case DiskFate.LOST:
                 disk.lose(LOST_BATCHES)
             case DiskFate.OLDER:
+                self._world.marks.sometimes("a machine came back with an older disk")
                 disk.restore(snapshot)
             case DiskFate.WIPED:
                 disk.wipe()
@@ -193,7 +195,7 @@ class Injector:
         kill_one()
         return f"churn of {_names(machines)}", stop
 
-    def _partition(self, fault: Partition) -> tuple[str, Heal] | None:
+    def _partition(self, fault: Partition) -> tuple[str, Heal] | None:  # noqa: C901 - what falls, rises, flaps
         sides = self._sides(fault)
         if sides is None:
             return None
@@ -208,6 +210,9 @@ class Injector:
             number[0] = conditions.add(cut)
             network.cut_now()
             self._world.marks.sometimes("the network was cut")
+            canaries = set(self._world.directed(Who.CANARIES))
+            if canaries & {*a, *b}:
+                self._world.marks.sometimes("a canary was cut off")
 
         def up() -> None:
             if number[0] is not None:

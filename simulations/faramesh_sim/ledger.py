@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rollout import Rollout
 from faramesh_sim.engine import Nanoseconds
 
 
@@ -43,6 +44,13 @@ class Ledger:
         """The scenario calls it so."""
         if name:
             self.names[name] = record
+
+    def plan_of(self, policy: RecordId) -> str:
+        """What the scenario calls the plan that brings a policy."""
+        for name, record in self.names.items():
+            if isinstance(record.payload, Rollout) and record.payload.policy == policy:
+                return name
+        return self.called(policy)
 
     def called(self, record_id: RecordId) -> str:
         """What the scenario calls a record, else its short id."""

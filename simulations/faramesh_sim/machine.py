@@ -137,6 +137,8 @@ class Machine:
         self.starting = False
         process, self.process = self.process, None
         if process is not None:
+            if process.storage.busy:
+                self.world.marks.sometimes("a machine crashed between append and sync")
             self.world.network.listening.pop(self.address, None)
             process.end(applied=applied)
             self.world.ended(self)

@@ -57,6 +57,7 @@ PATIENCE = 6 * SECOND
 AGAIN = 2 * SECOND
 """An operation that finds no machine to speak to is tried again so much later: a person types it again."""
 _ATTEMPTS = 30
+SEEDS_OF_TOKEN = 5
 HOP = 5 * MILLISECOND
 """From an operator's laptop to a machine."""
 POLICY = "agent * {{\n  default permit\n}}\n# {name}\n"
@@ -284,7 +285,9 @@ class Operations:
             record = enroller.enrol(agent, signer.public, world.wall)
             self._add(bundle, record, ENROL_KEY)
             machine = world.add_machine(agent, world.new_disk(record))
-            machine.seeds = (via.address,)
+            # A join token names several nodes: one of them may be down, or hostile.
+            others = self._rng.sample(world.machines[:-1], SEEDS_OF_TOKEN)
+            machine.seeds = (via.address, *(each.address for each in others))
             world.engine.after(self._rng.below(SECOND), machine.start)
 
     def _revoke(self, key: str, bundle: _Bundle, by: tuple[str, ...]) -> None:

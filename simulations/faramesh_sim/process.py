@@ -152,6 +152,7 @@ class Process:
             machine.clock,
         )
         self.storage.on_durable = lambda batch: self.give(Persisted(batch))
+        self.storage.on_kept = lambda: world.changed(self)
         self.enforcer.report = self.give
         self.enforcer.is_ready = self.is_ready
 
@@ -257,6 +258,7 @@ class Process:
         if behaviour is None:
             network.send(end, frame)
         else:
+            self.machine.world.marks.sometimes("a hostile machine spoke")
             for said in behaviour.says(self, end, frame):
                 network.send(end, said)
 

@@ -37,7 +37,7 @@ class Options:
     stop_at_first: bool = True
     timeline: bool = False
     hear: Hear | None = None
-    progress: Callable[[float], None] = lambda _share: None
+    progress: Callable[[float], None] | None = None
 
 
 DEFAULT = Options()
@@ -107,7 +107,8 @@ class _Run:
         engine = self.world.engine
         while engine.now < until and not self._must_stop():
             engine.run_until(min(engine.now + LOOK_EVERY, until))
-            self._options.progress(min(max((engine.now - since) / total, 0.0), 1.0))
+            if self._options.progress is not None:
+                self._options.progress(min(max((engine.now - since) / total, 0.0), 1.0))
         return not self._must_stop()
 
     def _outcome(self, began: float) -> Outcome:

@@ -33,15 +33,27 @@ class _Waiting:
 
 
 class Storage:
-    """The queue before one disk, for one life of a process. `on_durable` hears the number of the node's last durable batch."""
+    """The queue before one disk, for one life of a process. `on_durable` hears the number of the node's last durable batch,
+    `on_kept` that something of the host's own is durable, and has been acted on."""
 
-    __slots__ = ("_commit_at", "_disk", "_engine", "_in_hand", "_waiting", "alive", "fsync", "on_durable")
+    __slots__ = (
+        "_commit_at",
+        "_disk",
+        "_engine",
+        "_in_hand",
+        "_waiting",
+        "alive",
+        "fsync",
+        "on_durable",
+        "on_kept",
+    )
 
     def __init__(self, engine: Engine, disk: Disk, fsync: Nanoseconds = FSYNC) -> None:
         self._engine = engine
         self._disk = disk
         self.fsync = fsync
         self.on_durable: Callable[[int], None] = lambda _batch: None
+        self.on_kept: Then = lambda: None
         self.alive = True
         self._waiting = _Waiting()
         self._in_hand: _Waiting | None = None
@@ -112,5 +124,7 @@ class Storage:
             self._wake(0 if self._waiting.then else LINGER)
         for then in taken.then:
             then()
+        if taken.then:
+            self.on_kept()
         if taken.number:
             self.on_durable(taken.number)

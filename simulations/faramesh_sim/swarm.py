@@ -304,6 +304,8 @@ class _Draw:
         makers: list[Callable[[], Fault]] = [
             self._partition,
             self._partition,
+            self._partition,
+            self._partition,
             self._impair,
             self._crash,
             self._crash,
@@ -389,4 +391,5 @@ class _Draw:
     def _hostile(self) -> Fault:
         rng = self.rng
         does = tuple(sorted(rng.sample(list(Hostility), rng.uniform(1, 3))))
-        return Hostile(self._at(), parse_target(f"random:{rng.choice((10, 20, 33))}%"), does)
+        key = rng.choice(("", "", "", "killer"))
+        return Hostile(self._at(), parse_target(f"random:{rng.choice((10, 20, 33))}%"), does, key)

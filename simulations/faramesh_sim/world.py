@@ -10,6 +10,7 @@ from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.gossip.events import Event, Received
 from faramesh_mesh.gossip.rng import SplitMix64
+from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Verify, verify
@@ -20,6 +21,7 @@ from faramesh_sim.directed import Directed
 from faramesh_sim.disk import Disk
 from faramesh_sim.engine import Engine, Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant, Violation
+from faramesh_sim.invariants.running import running
 from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import remembering, signer_of
 from faramesh_sim.ledger import Ledger
@@ -33,7 +35,7 @@ from faramesh_sim.scenario.model import Net, Scenario
 from faramesh_sim.targets import Who
 from faramesh_sim.timeline import Timeline, What
 
-Kind = TypeVar("Kind", bound=Invariant)
+Sort = TypeVar("Sort", bound=Invariant)
 
 SEEDS = 8
 """Addresses that each host is given at its start, drawn from the fleet: what discovery would suggest."""
@@ -74,6 +76,7 @@ class World:
         self.violations: list[Violation] = []
         self.unknown: list[str] = []
         """What could not be judged."""
+        self._told: dict[str, str] = {}
         self.notes: list[str] = []
         """What a reader of the outcome must know."""
         self.trace = blake2b(digest_size=16)
@@ -150,7 +153,7 @@ class World:
         """The machines that do what the software does."""
         return [machine for machine in self.machines if machine.honest]
 
-    def invariant(self, kind: type[Kind]) -> Kind:
+    def invariant(self, kind: type[Sort]) -> Sort:
         """The invariant of a kind, for what it has measured."""
         return next(each for each in self.invariants if isinstance(each, kind))
 
@@ -215,6 +218,8 @@ class World:
         self.ledger.enter(record, self.engine.now, by, stolen=stolen, body=body)
         text = f"{by} signed {record.kind.name.lower()} {record.short}"
         self.timeline.note(self.engine.now, What.SIGNED, None, text, record.id)
+        if record.kind is Kind.KILL and self.conditions.cuts:
+            self.marks.sometimes("a kill was signed while the network was cut")
         for invariant in self.invariants:
             self._hear(invariant.signed(record))
 
@@ -231,8 +236,26 @@ class World:
 
     def changed(self, process: Process) -> None:
         """What a node enforces may have changed."""
+        if self.timeline.kept:
+            self._tell(process)
         for invariant in self.invariants:
             self._hear(invariant.changed(process))
+
+    def _tell(self, process: Process) -> None:
+        """Note what an agent does now, where that is news."""
+        for each in running(process):
+            record = each.policy
+            if record is not None:
+                text = f"runs {self.ledger.plan_of(record)}"
+            else:
+                record = None if each.deny is None else each.deny.record
+                why = "" if each.deny is None else each.deny.why.value
+                text = f"denies: {why}" + ("" if record is None else f" {self.ledger.called(record)}")
+            if self._told.get(each.agent) != text:
+                self._told[each.agent] = text
+                self.timeline.note(
+                    self.engine.now, What.DOES, process.machine.place, f"{each.agent} {text}", record
+                )
 
     def acknowledged(self, machine: Machine, records: tuple[Record, ...]) -> None:
         """A machine told an operator that records are durable."""

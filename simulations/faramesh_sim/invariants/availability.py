@@ -30,6 +30,8 @@ class Availability(Invariant):
             return
         law = Law(process.node.records)
         authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
+        if process.node.fleet.enrolled(machine.name) is None and any(True for _ in law.of(Kind.REVOCATION)):
+            return  # whoever left is a member no more, so never ready again
         if not process.is_ready():
             yield self.violated(machine.name, "is not ready", machine)
             return

@@ -46,7 +46,7 @@ class Containment(Invariant):
 
     def signed(self, record: Record) -> Found:
         """A kill begins its way."""
-        if isinstance(record.payload, Kill):
+        if isinstance(record.payload, Kill) and not self.world.ledger.entries[record.id].stolen:
             selector = record.payload.selector
             covered = {m.place: None for m in self.world.machines if selector.matches(m.facts)}
             self._kills[record.id] = _Kill(record, self.world.engine.now, covered)

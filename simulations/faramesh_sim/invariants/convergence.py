@@ -51,7 +51,10 @@ class Convergence(Invariant):
             )
         for record_id in self._recoverable():
             for machine in machines:
-                if machine.process is not None and record_id not in machine.process.node.records:
+                if machine.process is None or record_id in machine.process.node.records:
+                    continue
+                key = self.world.ledger.entries[record_id].record.key
+                if machine.process.node.records.full_at(key) is None:
                     name = self.world.ledger.called(record_id)
                     yield self.violated(name, "acknowledged as durable, and nowhere to be found", machine)
                     return

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from faramesh_mesh.fleet.fleet import RolloutStatus
+from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.rollout import Rollout
@@ -53,6 +53,7 @@ class EpochRegress(Invariant):
             before = seen.get(view.record.id)
             seen[view.record.id] = now
             name = self.world.ledger.called(view.record.id)
+            self._mark(view)
             if before is None or before[2] is RolloutStatus.PROPOSED:
                 continue
             if now[0] != before[0] or now[1] < before[1]:
@@ -60,6 +61,12 @@ class EpochRegress(Invariant):
             if before[2] in _ENDED and now[2] not in _ENDED:
                 yield self.violated(name, f"{before[2].value} became {now[2].value}", machine)
         yield from self._agent(process, law)
+
+    def _mark(self, view: RolloutView) -> None:
+        if view.status is RolloutStatus.HELD and not view.holds:
+            self.world.marks.sometimes("a plan was held by a concurrent one")
+        if view.status is RolloutStatus.ABORTED and view.stage:
+            self.world.marks.sometimes("a plan was aborted after its canary")
 
     def _agent(self, process: "Process", law: Law) -> Found:
         machine = process.machine

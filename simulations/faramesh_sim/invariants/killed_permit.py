@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.kill import Kill
+from faramesh_mesh.records.record import Record
 from faramesh_sim.invariants.invariant import Found, Invariant, Violation
 from faramesh_sim.invariants.law import Law
 
@@ -36,7 +37,9 @@ class KilledPermit(Invariant):
         state = snapshot.agents.get(machine.name)
         if state is None or law.has_void():
             return
-        for kill in law.kills_of(labels):
+        kills = law.kills_of(labels)
+        self._mark(law, kills, labels)
+        for kill in kills:
             assert isinstance(kill.payload, Kill)  # noqa: S101 - the law gives kills
             stopped = (
                 state.decide is None
@@ -65,3 +68,11 @@ class KilledPermit(Invariant):
                 )
             else:
                 self.world.marks.sometimes("a restore lifted a kill")
+
+    def _mark(self, law: Law, kills: list[Record], labels: dict[str, str]) -> None:
+        lifted = [
+            any(not law.lifts(restore, kill, labels) for restore in law.restores_of(kill.id))
+            for kill in kills
+        ]
+        if any(lifted) and not all(lifted):
+            self.world.marks.sometimes("a kill outlived a restore beside it")

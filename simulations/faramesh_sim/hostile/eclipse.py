@@ -1,0 +1,37 @@
+"""Hostile by crowding: tells everybody of nobody but itself and its accomplices, and dials whom it can."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.gossip.framing import PREFIX_SIZE
+from faramesh_mesh.gossip.messages import Neighbours, PeerAddress, Shuffle
+from faramesh_mesh.gossip.rng import Rng
+from faramesh_mesh.gossip.wire import read, write
+
+if TYPE_CHECKING:
+    from faramesh_sim.network import End
+    from faramesh_sim.process import Process
+
+
+class Eclipse:
+    """Its samples of addresses are of hostile machines only, under any name; once a second it dials two more machines."""
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+
+    def says(self, process: "Process", end: "End", frame: bytes) -> Iterable[bytes]:  # noqa: ARG002
+        """The frame, with accomplices in the place of everybody else."""
+        message = read(frame[PREFIX_SIZE:])
+        if not isinstance(message, (Neighbours, Shuffle)):
+            return (frame,)
+        hostile = [each for each in process.machine.world.machines if not each.honest]
+        peers = tuple(PeerAddress(each.signer.id, each.address) for each in hostile[: len(message.peers)])
+        return (write(replace(message, peers=peers)),)
+
+    def turn(self, process: "Process") -> None:
+        """More connections than its node wants."""
+        world = process.machine.world
+        for machine in self._rng.sample(world.machines, 2):
+            if machine is not process.machine:
+                world.network.dial(process, machine.address)

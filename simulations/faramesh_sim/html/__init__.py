@@ -1,0 +1,1 @@
+"""A page that shows one run at a glance."""
