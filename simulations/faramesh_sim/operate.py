@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.gossip.effects import Outcome
-from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.rollout import SALT_SIZE
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.records.selector import Selector, parse
-from faramesh_mesh.state.authoring import chain_end
 from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import signer_of
 from faramesh_sim.mesh import ENROL_KEY, seal_by
@@ -295,11 +294,22 @@ class Operations:
         for name in by:
             operator = world.operator(name)
             signer = signer_of(world.seed, key)
-            end = chain_end(operator.records, signer.id)
-            record = operator.revoke_key(signer, Cut(end.seq, end.last), "simulated", world.wall)
+            record = operator.revoke_key(
+                signer, self._last_genuine(operator, signer.id), "simulated", world.wall
+            )
             self._add(bundle, record, name)
             break
         self._cosign(bundle, bundle.records[-1], by)
+
+    def _last_genuine(self, operator: Operator, key: KeyId) -> Cut:
+        """Where the chain of a key ends that its owner knows of: he tells the operator which records are his."""
+        mine = [
+            entry.record
+            for entry in self._world.ledger.entries.values()
+            if entry.record.key == key and not entry.stolen and entry.record.id in operator.records
+        ]
+        last = max(mine, key=lambda record: record.head.seq, default=None)
+        return Cut(0, NO_RECORD) if last is None else Cut(last.head.seq, last.id)
 
     def _rotate(self, bundle: _Bundle, by: tuple[str, ...]) -> None:
         world = self._world

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Eclipse:
-    """Its samples of addresses are of hostile machines only, under any name; once a second it dials two more machines."""
+    """Its samples of addresses are of hostile machines only, under any name; every few seconds it dials one more machine."""
 
     def __init__(self, rng: Rng) -> None:
         self._rng = rng
@@ -32,6 +32,6 @@ class Eclipse:
     def turn(self, process: "Process") -> None:
         """More connections than its node wants."""
         world = process.machine.world
-        for machine in self._rng.sample(world.machines, 2):
-            if machine is not process.machine:
-                world.network.dial(process, machine.address)
+        machine = self._rng.choice(world.machines)
+        if machine is not process.machine and self._rng.below(3) == 0:
+            world.network.dial(process, machine.address)
