@@ -291,25 +291,20 @@ class Operations:
 
     def _revoke(self, key: str, bundle: _Bundle, by: tuple[str, ...]) -> None:
         world = self._world
-        for name in by:
-            operator = world.operator(name)
-            signer = signer_of(world.seed, key)
-            record = operator.revoke_key(
-                signer, self._last_genuine(operator, signer.id), "simulated", world.wall
-            )
-            self._add(bundle, record, name)
-            break
-        self._cosign(bundle, bundle.records[-1], by)
+        signer = signer_of(world.seed, key)
+        genuine = self._genuine(signer.id)
+        last = max(genuine, key=lambda each: each.head.seq, default=None)
+        cut = Cut(0, NO_RECORD) if last is None else Cut(last.head.seq, last.id)
+        record = world.operator(by[0]).revoke_key(signer, cut, "simulated", world.wall)
+        self._add(bundle, record, by[0])
+        self._cosign(bundle, record, by)
+        # What the cut stands on goes in with it: a thief's forks may have pushed it out of every node's slots before.
+        bundle.records += genuine
 
-    def _last_genuine(self, operator: Operator, key: KeyId) -> Cut:
-        """Where the chain of a key ends that its owner knows of: he tells the operator which records are his."""
-        mine = [
-            entry.record
-            for entry in self._world.ledger.entries.values()
-            if entry.record.key == key and not entry.stolen and entry.record.id in operator.records
-        ]
-        last = max(mine, key=lambda record: record.head.seq, default=None)
-        return Cut(0, NO_RECORD) if last is None else Cut(last.head.seq, last.id)
+    def _genuine(self, key: KeyId) -> list[Record]:
+        """What the owner of a key signed: his client keeps it."""
+        entries = self._world.ledger.entries.values()
+        return [entry.record for entry in entries if entry.record.key == key and not entry.stolen]
 
     def _rotate(self, bundle: _Bundle, by: tuple[str, ...]) -> None:
         world = self._world
