@@ -209,6 +209,7 @@ class Injector:
         def down() -> None:
             number[0] = conditions.add(cut)
             network.cut_now()
+            self._world.cut_at = self._world.engine.now
             self._world.marks.sometimes("the network was cut")
             canaries = set(self._world.directed(Who.CANARIES))
             if canaries & {*a, *b}:
@@ -218,6 +219,7 @@ class Injector:
             if number[0] is not None:
                 conditions.remove(number[0])
                 number[0] = None
+                self._world.cut_at = self._world.engine.now
                 network.heal()
 
         going = [True]

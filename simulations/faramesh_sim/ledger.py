@@ -6,7 +6,7 @@ holds and the ledger does not know was forged.
 
 from dataclasses import dataclass, field
 
-from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_sim.engine import Nanoseconds
@@ -28,11 +28,13 @@ class Entry:
 class Ledger:
     """All records by id, in the order in which they were signed. `names` are what the scenario calls them."""
 
-    __slots__ = ("entries", "names")
+    __slots__ = ("entries", "names", "numbers")
 
     def __init__(self) -> None:
         self.entries: dict[RecordId, Entry] = {}
         self.names: dict[str, Record] = {}
+        self.numbers: dict[tuple[KeyId, int], Record] = {}
+        """The first record that an honest key signed under each number."""
 
     def enter(
         self, record: Record, at: Nanoseconds, by: str, *, stolen: bool = False, body: bytes | None = None

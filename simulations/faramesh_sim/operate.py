@@ -19,7 +19,7 @@ from faramesh_mesh.gossip.effects import Outcome
 from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Malformed, Rejected
-from faramesh_mesh.records.rollout import SALT_SIZE
+from faramesh_mesh.records.rollout import SALT_SIZE, Rollout
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.records.selector import Selector, parse
 from faramesh_sim.inventory import Agent
@@ -188,6 +188,8 @@ class Operations:
     def _plan(self, op: Push | Restore, bundle: _Bundle, *, one_stage: bool = False) -> Record:
         world = self._world
         first = world.operator(op.by[0])
+        if isinstance(op, Restore) and op.reuse:
+            return self._plan_again(op, first, bundle)
         text = op.policy or world.scenario.policy or POLICY.format(name=op.name)
         body = text.encode()
         policy = first.policy(body, op.line, op.name, world.wall)
@@ -195,6 +197,22 @@ class Operations:
         self._cosign(bundle, policy, op.by)
         first.learn(bundle.records, first.bodies, world.chain)
         plan, roster = self._draft(op, first, policy, one_stage=one_stage)
+        self._add(bundle, plan, op.by[0], roster)
+        self._cosign(bundle, plan, op.by)
+        self._vote(bundle, plan.id, 1, op.by)
+        return plan
+
+    def _plan_again(self, op: Restore, first: Operator, bundle: _Bundle) -> Record:
+        """A restore that brings a policy of before: a mistake, unless it says that it affirms it."""
+        older = first.records.get(self._named(op.reuse, first))
+        policy = (
+            None
+            if older is None or not isinstance(older.payload, Rollout)
+            else first.records.get(older.payload.policy)
+        )
+        if policy is None:
+            raise PlanError(f"{op.reuse} brings no policy that is known there")
+        plan, roster = self._draft(op, first, policy, one_stage=False)
         self._add(bundle, plan, op.by[0], roster)
         self._cosign(bundle, plan, op.by)
         self._vote(bundle, plan.id, 1, op.by)

@@ -62,6 +62,8 @@ class Restore:
     line: str = "default"
     policy: str = ""
     same_policy: bool = False
+    reuse: str = ""
+    """The plan whose policy it brings again, instead of publishing a new one."""
     stages: Stages = DEFAULT_STAGES
 
 

@@ -252,8 +252,9 @@ class _Draw:
         stages = rng.choice((Stages((10_000,)), Stages((2_000, 10_000))))
         at = self._at()
         same = bool(rng.below(3) == 0)
+        reuse = rng.choice(("", "", "base"))
         return [
-            Restore(at, self._via(), self.by, name, kills, same_policy=same, stages=stages),
+            Restore(at, self._via(), self.by, name, kills, same_policy=same, reuse=reuse, stages=stages),
             Promote(min(at + rng.uniform(2, 8) * SECOND, self.chaos), self._via(), self.by, name),
         ]
 

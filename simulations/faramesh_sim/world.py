@@ -80,6 +80,8 @@ class World:
         self.notes: list[str] = []
         """What a reader of the outcome must know."""
         self.trace = blake2b(digest_size=16)
+        self.cut_at = -1
+        """When a cut last came or went, -1 before the first."""
         self.chaos_over = False
         self.faults_open = 0
         self._news: dict[tuple[Invariant, Process], tuple[object, ...]] = {}

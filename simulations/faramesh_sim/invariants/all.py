@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING
 
 from faramesh_sim.invariants.availability import Availability
 from faramesh_sim.invariants.blast_radius import BlastRadius
+from faramesh_sim.invariants.chains import ForkedChain
 from faramesh_sim.invariants.containment import Containment
 from faramesh_sim.invariants.convergence import Convergence
 from faramesh_sim.invariants.durability import Durability
 from faramesh_sim.invariants.epochs import EpochRegress
 from faramesh_sim.invariants.expectations import Expected
+from faramesh_sim.invariants.halts import HaltIgnored
 from faramesh_sim.invariants.invariant import Invariant
 from faramesh_sim.invariants.killed_permit import KilledPermit
 from faramesh_sim.invariants.same_records import SameRecords
 from faramesh_sim.invariants.stale_gate import StaleGate
+from faramesh_sim.invariants.stale_start import StaleStart
+from faramesh_sim.invariants.status_truth import StatusTruth
 from faramesh_sim.invariants.unsigned_effect import UnsignedEffect
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 KINDS: tuple[type[Invariant], ...] = (
     UnsignedEffect,
+    HaltIgnored,
+    ForkedChain,
+    StaleStart,
     KilledPermit,
     Durability,
     BlastRadius,
@@ -32,6 +39,7 @@ KINDS: tuple[type[Invariant], ...] = (
     Containment,
     Convergence,
     Availability,
+    StatusTruth,
     Expected,
 )
 

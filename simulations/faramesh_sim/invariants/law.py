@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from faramesh_mesh.records.cosign import Cosign
-from faramesh_mesh.records.halt import Abort
+from faramesh_mesh.records.halt import Abort, Hold, Release
 from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.kind import Kind
@@ -120,6 +120,25 @@ class Law:
             and record.payload.rollout == plan.id
             and (self.may(record.key, Role.ROLLOUT, labels) or self.may(record.key, Role.RESTORE, labels))
             for record in self.of(Kind.ABORT)
+        )
+
+    def held_up(self, plan: Record, labels: Labels | None) -> bool:
+        """Whether a hold of a plan stands: one that no release names which enough keys signed."""
+        role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
+        released = {
+            hold
+            for record in self.of(Kind.RELEASE)
+            if isinstance(record.payload, Release)
+            and record.payload.rollout == plan.id
+            and self.enough(self.signers(record, role, labels), role)
+            for hold in record.payload.holds
+        }
+        return any(
+            isinstance(record.payload, Hold)
+            and record.payload.rollout == plan.id
+            and record.id not in released
+            and (self.may(record.key, Role.ROLLOUT, labels) or self.may(record.key, Role.RESTORE, labels))
+            for record in self.of(Kind.HOLD)
         )
 
     # Causality

@@ -3,16 +3,20 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
+from faramesh_mesh.records.roster import decode_roster
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
 
 if TYPE_CHECKING:
     from faramesh_sim.process import Process
+    from faramesh_sim.world import World
 
 
 class UnsignedEffect(Invariant):
@@ -21,6 +25,10 @@ class UnsignedEffect(Invariant):
 
     name = "UNSIGNED_EFFECT"
     promise = 2
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self._rosters: dict[RecordId, set[str]] = {}
 
     def took_in(self, process: "Process", effect: Persist) -> Found:
         """Records came in: the ledger knows each."""
@@ -51,23 +59,35 @@ class UnsignedEffect(Invariant):
                 for record in law.of(Kind.ROLLOUT, Kind.RESTORE)
                 if isinstance(record.payload, Rollout) and record.payload.policy == each.policy
             ]
-            reasons = [self._why_not(law, plan, labels) for plan in plans]
+            reasons = [self._why_not(law, plan, labels, machine.name) for plan in plans]
             if all(reasons):
                 why = reasons[0] if reasons else "no plan brings it"
                 yield self.violated(each.agent, f"runs a policy that it was not granted: {why}", machine)
 
-    @staticmethod
-    def _why_not(law: Law, plan: Record, labels: dict[str, str]) -> str:
+    def _why_not(self, law: Law, plan: Record, labels: dict[str, str], agent: str) -> str:
         """Why a plan grants an agent nothing; empty if what is necessary is there."""
         payload = plan.payload
         assert isinstance(payload, Rollout)  # noqa: S101 - the caller filtered
         role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
         if not law.enough(law.signers(plan, role, labels), role):
             return "too few keys signed the plan"
-        if law.open_stage(plan, role, labels) < 1:
+        stage = law.open_stage(plan, role, labels)
+        if stage < 1:
             return "too few keys opened a stage of the plan"
+        if stage < len(payload.stages) and agent not in self._roster(plan):
+            return "the agent is not on the plan's roster"
         if not law.past_is_held(plan):
             return "what the plan's signer had seen is not held"
         if not all(term.matches(labels) for term in payload.selector.terms):
             return "the plan does not select the agent"
         return ""
+
+    def _roster(self, plan: Record) -> set[str]:
+        """The agents that a plan's signer listed."""
+        known = self._rosters.get(plan.id)
+        if known is None:
+            body = self.world.ledger.entries[plan.id].body
+            roster = () if body is None else decode_roster(body)
+            names = () if isinstance(roster, Rejected) else tuple(entry.agent for entry in roster)
+            known = self._rosters[plan.id] = set(names)
+        return known

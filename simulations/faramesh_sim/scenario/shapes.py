@@ -108,6 +108,7 @@ OPS: tuple[Shape, ...] = (
             Key("name", "name", NAME, "what other operations call it", needed=True),
             *_PLAN_KEYS,
             Key("same_policy", "same_policy", FLAG, "affirm a policy of before the kill"),
+            Key("reuse", "reuse", NAME, "the plan whose policy it brings again, instead of a new one"),
         ),
         "lift kills, by stages, with a corrected policy",
     ),

@@ -1,0 +1,59 @@
+"""HALT_IGNORED, promise 4: an abort acts wherever it arrives, at once and for ever; a hold admits nobody new."""
+
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rollout import OnAbort, Rollout
+from faramesh_sim.invariants.invariant import Found, Invariant
+from faramesh_sim.invariants.law import Law
+from faramesh_sim.invariants.running import running
+
+if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
+    from faramesh_sim.process import Process
+    from faramesh_sim.world import World
+
+
+class HaltIgnored(Invariant):
+    """Nobody runs what only an aborted plan brings (unless that plan says that its adopters go on), and nobody takes up what only a
+    plan brings that is held."""
+
+    name = "HALT_IGNORED"
+    promise = 4
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self._ran: dict[int, set[RecordId]] = {}
+        """Policies that each machine's agent has run: its journal remembers them over restarts."""
+
+    def changed(self, process: "Process") -> Found:
+        """Look at what runs, and what has just been taken up."""
+        machine = process.machine
+        if not machine.honest or not self.world.news(self, process):
+            return
+        law = Law(process.node.records)
+        for each in running(process):
+            if each.policy is None or each.agent != machine.name:
+                continue
+            ran = self._ran.setdefault(machine.place, set())
+            is_new = each.policy not in ran
+            ran.add(each.policy)
+            plans = [
+                record
+                for record in law.of(Kind.ROLLOUT, Kind.RESTORE)
+                if isinstance(record.payload, Rollout) and record.payload.policy == each.policy
+            ]
+            if plans and all(self._ended(law, plan, machine) for plan in plans):
+                name = self.world.ledger.called(plans[0].id)
+                yield self.violated(name, f"{machine.name} runs it, and holds its abort", machine)
+            elif plans and is_new and all(law.held_up(plan, machine.facts) for plan in plans):
+                name = self.world.ledger.called(plans[0].id)
+                yield self.violated(name, f"{machine.name} took it up, and holds a hold of it", machine)
+
+    @staticmethod
+    def _ended(law: Law, plan: Record, machine: "Machine") -> bool:
+        payload = plan.payload
+        assert isinstance(payload, Rollout)  # noqa: S101 - the caller filtered
+        return payload.on_abort is not OnAbort.HOLD and law.aborted(plan, machine.facts)

@@ -1,0 +1,70 @@
+"""STATUS_TRUTH, promise 8: at the end everybody's word about everybody is true and new. Who asks any node gets the same answer."""
+
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.records.status import Standing
+from faramesh_sim.invariants.invariant import Found, Invariant
+from faramesh_sim.invariants.running import running
+
+if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
+
+
+PATIENCE_MS = 20_000
+"""How old a status may be that is held in the place of a newer one: a host that is suspected all the time, by hostile neighbours,
+signs faster than its word gets round."""
+
+
+class StatusTruth(Invariant):
+    """After the settling time each honest node holds, of each other that reports, a status of its present life which says what
+    its agent does."""
+
+    name = "STATUS_TRUTH"
+    promise = 8
+
+    def settled(self) -> Found:
+        """Hold each table against the machines."""
+        reporting = [
+            machine
+            for machine in self.world.up
+            if machine.honest and machine.reports and self._is_member(machine)
+        ]
+        for machine in reporting:
+            for other in reporting:
+                if other is not machine:
+                    yield from self._compare(machine, other)
+
+    @staticmethod
+    def _is_member(machine: "Machine") -> bool:
+        process = machine.process
+        return (
+            process is not None
+            and process.is_ready()
+            and process.node.fleet.enrolled(machine.name) is not None
+        )
+
+    def _compare(self, machine: "Machine", other: "Machine") -> Found:
+        if machine.process is None or other.process is None:
+            return
+        held = machine.process.node.statuses.get(other.signer.id)
+        if held is None:
+            yield self.violated(other.name, f"{machine.name} has no status of {other.name}", machine)
+            return
+        own = other.process.node.statuses.get(other.signer.id)
+        if own is None or held.payload.order < own.payload.order:
+            if own is not None and own.payload.at - held.payload.at > PATIENCE_MS:
+                yield self.violated(
+                    other.name, f"{machine.name} holds an old status of {other.name}", machine, other
+                )
+            return
+        reports = {report.agent: report for report in held.payload.agents}
+        for each in running(other.process):
+            report = reports.get(each.agent)
+            says = report is not None and report.standing is Standing.ENFORCING
+            if says != each.permits or (report is not None and says and report.policy != each.policy):
+                yield self.violated(
+                    other.name,
+                    f"what {machine.name} holds of {other.name} is not what it does",
+                    machine,
+                    other,
+                )
