@@ -1,0 +1,182 @@
+"""Bugs in what is held, admitted, kept and reconciled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sim.seeded_bugs.bug import bug, replaced
+
+from faramesh_mesh.gossip import holdings, offers, readiness, reconcile, status_table, timers
+from faramesh_mesh.gossip.own_status import OwnStatus
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.rejection import Reason, Rejected
+from faramesh_mesh.runtime import restore
+from faramesh_mesh.state import authoring, record_set
+from faramesh_mesh.trust.admission import admit_claim
+
+
+@bug("DURABILITY", "KILLED_PERMIT")
+def kill_dropped_at_restart():
+    """A restart loads every record but the kills."""
+
+    def made(original):
+        def records(loaded, *rest):
+            kept = tuple((key, data) for key, data in loaded.records if _kind(data) is not Kind.KILL)
+            return original(replace(loaded, records=kept), *rest)
+
+        return records
+
+    return replaced(restore, "_records", made)
+
+
+def _kind(data: bytes) -> Kind:
+    from faramesh_mesh.records.envelope import open_header
+
+    header = open_header(data)
+    assert not isinstance(header, Rejected)
+    return header[0]
+
+
+@bug("CONVERGENCE")
+def fingerprint_misses_cosigns():
+    """Cosignatures are not part of the fingerprint: what a flood missed of them is never repaired."""
+
+    def made(original):
+        def place(self, record, surplus):
+            original(self, record, surplus)
+            if record.kind is Kind.COSIGN:
+                self.trie.remove(record.id)
+
+        return place
+
+    return replaced(record_set.RecordSet, "_place", made)
+
+
+@bug("CONVERGENCE")
+def nothing_is_reconciled():
+    """Two nodes that differ take themselves for equal: what a flood missed stays missing."""
+    return replaced(reconcile.Reconcile, "compare", lambda _original: lambda *_arguments: True)
+
+
+@bug("UNSIGNED_EFFECT")
+def forward_before_verify():
+    """Records are admitted, and passed on, without looking at their signatures."""
+    return replaced(
+        holdings,
+        "admit_claim",
+        lambda _original: lambda claimed, chain, _verify: admit_claim(claimed, chain, lambda *_: True),
+    )
+
+
+@bug("CONVERGENCE", "CONTAINMENT", "DURABILITY")
+def clock_used_in_admission():
+    """A record that was signed later than the local clock shows is refused."""
+    from faramesh_mesh.gossip.node import Node
+
+    walls: dict[int, int] = {}
+
+    def watching(original):
+        def handle(self, event, now):
+            walls[id(self.fleet)] = now.wall
+            return original(self, event, now)
+
+        return handle
+
+    def judging(original):
+        def admit(self, data):
+            record = None
+            claimed = holdings.claim(data, self.records.chain.mesh)
+            if not isinstance(claimed, Rejected):
+                record = admit_claim(claimed, self.records.chain, self._verify)
+            if (
+                record is not None
+                and not isinstance(record, Rejected)
+                and record.head.at > walls.get(id(self.fleet), record.head.at) + 1_000
+            ):
+                return Rejected(Reason.OVER_QUOTA, "from the future")
+            return original(self, data)
+
+        return admit
+
+    from contextlib import ExitStack, contextmanager
+
+    @contextmanager
+    def both():
+        with ExitStack() as stack:
+            stack.enter_context(replaced(Node, "handle", watching))
+            stack.enter_context(replaced(holdings.Holdings, "admit", judging))
+            yield
+
+    return both()
+
+
+@bug("DURABILITY")
+def acknowledged_before_durable():
+    """A client is told that its record is durable as soon as the node holds it."""
+
+    def made(_original):
+        def answers(self):
+            ready = [each for _, each in self._waiting]
+            self._waiting = []
+            return ready
+
+        return answers
+
+    return replaced(offers.Offers, "answers", made)
+
+
+@bug("FORKED_CHAIN")
+def older_view_reuses_a_number():
+    """An operator's client takes the end of its chain from the node it speaks to, not from its own journal."""
+
+    def made(original):
+        def head(records, key, at, journalled=authoring.NO_CHAIN):
+            return original(records, key, at)
+
+        return head
+
+    from faramesh_sim import operator
+
+    return replaced(operator, "next_head", made)
+
+
+@bug("STATUS_TRUTH")
+def older_disk_keeps_its_incarnation():
+    """A node whose disk forgot its lives does not outlive the statuses of those lives that others hold."""
+    return replaced(OwnStatus, "outlive", lambda _original: lambda _self, _incarnation: None)
+
+
+@bug("STATUS_TRUTH")
+def oldest_status_wins():
+    """A status in the table is never replaced by a newer one of the same life."""
+
+    def made(original):
+        def put(self, status):
+            held = self._slots.get(status.node)
+            if held is not None and held.payload.incarnation == status.payload.incarnation:
+                return False
+            return original(self, status)
+
+        return put
+
+    return replaced(status_table.StatusTable, "put", made)
+
+
+@bug("NO_CRASH", "STATUS_TRUTH", "CONVERGENCE", "AVAILABILITY")
+def stale_timer_honoured():
+    """A timer rings although it was set anew since."""
+    return replaced(timers.Timers, "_is_current", lambda _original: lambda self, alarm, _token: True)
+
+
+@bug("STALE_START", "KILLED_PERMIT")
+def ready_at_once():
+    """A node permits as soon as it has started, whatever it missed."""
+
+    def made(_original):
+        def settle(self):
+            was, self.ready = self.ready, self._members.is_own_member
+            return self.ready and not was
+
+        return settle
+
+    return replaced(readiness.Readiness, "settle", made)
