@@ -15,7 +15,9 @@ JobsOption = Annotated[
     int | None, typer.Option("--jobs", "-j", min=1, help="Processes. [default: one a processor]")
 ]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML there.")]
-FromOption = Annotated[int, typer.Option("--from", metavar="SEED", help="The first seed of a sweep.")]
+FromOption = Annotated[
+    int | None, typer.Option("--from", metavar="SEED", help="The first seed of a sweep. [default: 1]")
+]
 EveryOption = Annotated[
     bool, typer.Option("--verify-all", help="Check every signature on every node, instead of once in all.")
 ]
@@ -45,7 +47,7 @@ def register(app: typer.Typer) -> None:
         seeds: Annotated[
             int | None, typer.Option(min=1, help="So many runs, each with its own seed.")
         ] = None,
-        first: FromOption = 1,
+        first: FromOption = None,
         jobs: JobsOption = None,
         junit: JunitOption = None,
         html: Annotated[
@@ -55,14 +57,16 @@ def register(app: typer.Typer) -> None:
     ) -> Answer:
         """Run a scenario, once or with many seeds, and check every promise at every step."""
         from faramesh_cli.sim_run import Wanted, run_scenario
+        from faramesh_cli.sim_sweep import HowMany
 
-        return run_scenario(shell, scenario, Wanted(seed, seeds, first, jobs, junit, html, verify_all))
+        how = HowMany(jobs, junit, verify_all)
+        return run_scenario(shell, scenario, Wanted(seed, seeds, first, html, how))
 
     @command(sim, "swarm")
     def swarm(
         shell: Shell,
         seeds: Annotated[int, typer.Option(min=1, help="How many random scenarios.")] = 20,
-        first: FromOption = 1,
+        first: FromOption = None,
         nodes: Annotated[int, typer.Option(min=2, max=1_000, help="Hosts in each.")] = 30,
         jobs: JobsOption = None,
         junit: JunitOption = None,
@@ -72,9 +76,10 @@ def register(app: typer.Typer) -> None:
         verify_all: EveryOption = False,
     ) -> Answer:
         """Run random scenarios, each a random mix of operations and faults drawn from its seed."""
-        from faramesh_cli.sim_run import run_swarm
+        from faramesh_cli.sim_swarm import run_swarm
+        from faramesh_cli.sim_sweep import HowMany
 
-        return run_swarm(shell, seeds, first, nodes, jobs, junit, out, verify_all)
+        return run_swarm(shell, seeds, first or 1, nodes, out, HowMany(jobs, junit, verify_all))
 
     @command(sim, "replay")
     def replay(

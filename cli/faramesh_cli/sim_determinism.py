@@ -10,8 +10,8 @@ from faramesh_sim.determinism import RunFailedError, check_determinism
 
 def check(shell: Shell, name: str, seed: int | None) -> Answer:
     """Run twice and compare."""
-    scenario = scenario_of(name)
-    seed = scenario.seed if seed is None else seed
+    named = scenario_of(name, seed)
+    scenario, seed = named.scenario, named.seed
     shell.terminal.progress(f"running {scenario.name} twice, seed {seed} …")
     try:
         compared = check_determinism(scenario, seed)

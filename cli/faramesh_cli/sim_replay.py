@@ -3,9 +3,8 @@
 import shlex
 
 from faramesh_cli.command import Shell
-from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Answer
-from faramesh_cli.sim_report import failure_lines, outcome_json, run_lines
+from faramesh_cli.sim_report import Origin, exit_code_of, failure_lines, outcome_json, run_lines
 from faramesh_cli.sim_scenario import scenario_of
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_sim.outcome import Outcome
@@ -29,11 +28,12 @@ _TOLD = (
 def replay_scenario(shell: Shell, name: str, seed: int | None) -> Answer:
     """Run a scenario and tell its story."""
     del shell
-    scenario = scenario_of(name)
-    outcome = run(scenario, seed, Options(stop_at_first=True, timeline=True))
+    named = scenario_of(name, seed)
+    outcome = run(named.scenario, named.seed, Options(stop_at_first=True, timeline=True))
+    typed = shlex.quote(named.typed)
 
-    def reproduce(found: Outcome) -> str:
-        return f"faramesh-mesh sim replay {shlex.quote(name)} --seed {found.seed}"
+    def reproduce(found: Outcome) -> Origin:
+        return Origin(f"faramesh-mesh sim replay {typed} --seed {found.seed}", typed)
 
     told = [moment for moment in outcome.timeline if moment.what in _TOLD]
     lines = [_line(moment) for moment in told]
@@ -46,7 +46,7 @@ def replay_scenario(shell: Shell, name: str, seed: int | None) -> Answer:
         {**outcome_json(outcome, reproduce), "moments": moments},
         lines,
         rows="moments",
-        exit_code=ExitCode.DONE if outcome.passed else ExitCode.ABORTED,
+        exit_code=exit_code_of((outcome,)),
     )
 
 

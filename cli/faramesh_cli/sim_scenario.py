@@ -1,4 +1,8 @@
-"""Finding and loading the scenario that a command names, with refusals for people."""
+"""Finding the scenario that a command names: a file, the name of one that ships, or the JSON of a run that failed."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
 
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_sim.scenario.load import ScenarioError
@@ -6,28 +10,54 @@ from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.scenario.shipped import UnknownScenarioError, find_scenario
 
 
-def scenario_of(wanted: str) -> Scenario:
-    """The scenario of a file or of a shipped name. A broken file is refused with all its mistakes."""
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A scenario, the seed to run it with, and what to type to mean it again."""
+
+    scenario: Scenario
+    seed: int
+    typed: str
+
+
+def scenario_of(wanted: str, seed: int | None = None) -> Named:
+    """The scenario that was typed. `seed` goes before the file's own. A broken file is refused with all its mistakes."""
+    if wanted.endswith(".json"):
+        wanted, failed_with = _failure(Path(wanted))
+        seed = failed_with if seed is None else seed
     try:
-        return find_scenario(wanted)
+        scenario = find_scenario(wanted)
     except UnknownScenarioError as error:
         raise misused(str(error), "faramesh-mesh sim list shows those that ship") from None
     except ScenarioError as error:
-        first, *others = str(error).splitlines()
-        raise BrokenScenario(first, tuple(others)) from None
+        raise BrokenScenario(tuple(str(error).splitlines())) from None
+    return Named(scenario, scenario.seed if seed is None else seed, wanted)
 
 
 class BrokenScenario(Refusal):
-    """A scenario file with mistakes, one a line."""
+    """A scenario file with mistakes, each with its line, its key and what was expected."""
 
-    def __init__(self, first: str, others: tuple[str, ...]) -> None:
-        refusal = misused(first, "docs/simulator-scenarios.md has every key")
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        wrong = misused("; ".join(mistakes), "docs/simulator.md has every key")
         super().__init__(
-            first, unchanged="nothing was simulated", todo=refusal.todo, exit_code=refusal.exit_code
+            wrong.wrong, unchanged="nothing was simulated", todo=wrong.todo, exit_code=wrong.exit_code
         )
-        self._others = others
+        self._mistakes = mistakes
 
     def lines(self) -> tuple[str, ...]:
-        """The first mistake, then the others, then what to do."""
-        head, *rest = super().lines()
-        return (head, *(f"error: {each}" for each in self._others), *rest)
+        """One mistake a line, then what to do."""
+        rest = super().lines()[1:]
+        return (*(f"error: {each}" for each in self._mistakes), *rest)
+
+
+def _failure(path: Path) -> tuple[str, int]:
+    """The scenario file and the seed of the first failure in what `sim run` or `sim swarm` wrote with `--format json`."""
+    expected = "what sim run or sim swarm wrote with --format json, with a run that failed"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        runs = document.get("runs", [document])
+        failed = next(run for run in runs if not run["passed"])
+        return str(failed["scenario_file"]), int(failed["seed"])
+    except OSError as error:
+        raise misused(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        raise misused(f"{path} holds no failure", f"give {expected}") from None

@@ -6,7 +6,9 @@ from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.sim_files import reserve, write
 from faramesh_cli.sim_progress import bar
+from faramesh_cli.sim_report import violation_line
 from faramesh_cli.sim_scenario import scenario_of
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_sim.scenario.write import dump
@@ -15,20 +17,20 @@ from faramesh_sim.shrink import MOST_RUNS, NoFailureError, shrink
 
 def shrink_failure(shell: Shell, name: str, seed: int | None, out: Path | None) -> Answer:
     """Shrink a failure into a file of its own."""
-    scenario = scenario_of(name)
-    seed = scenario.seed if seed is None else seed
-    with bar(shell, MOST_RUNS, f"shrinking {scenario.name}") as advance:
+    named = scenario_of(name, seed)
+    scenario, seed = named.scenario, named.seed
+    path = out or Path("out") / f"{scenario.name}-{seed}.min.toml"
+    reserve(path)
+    with bar(shell, MOST_RUNS, f"shrinking {scenario.name}") as shown:
         try:
-            shrunk = shrink(scenario, seed, lambda _runs, what: advance(what))
+            shrunk = shrink(scenario, seed, shown.reach)
         except NoFailureError as error:
             raise Refusal(
                 f"{error}: there is nothing to shrink",
                 unchanged="nothing was written",
                 todo="name the seed with which it fails: --seed N",
             ) from None
-    path = out or Path("out") / f"{scenario.name}-{seed}.min.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump(shrunk.after), encoding="utf-8")
+    write(path, dump(shrunk.after))
     violation = shrunk.violation
     return Answer(
         "sim-shrink",
@@ -45,7 +47,7 @@ def shrink_failure(shell: Shell, name: str, seed: int | None, out: Path | None) 
             "fleet": [len(shrunk.before.fleet), len(shrunk.after.fleet)],
         },
         [
-            f"FAIL {violation.invariant} {' '.join(violation.machines)} t={violation.at / SECOND:.1f}s seed {seed}",
+            violation_line(violation, seed),
             f"  {violation.seen}",
             f"shrunk: {shrunk}: {path} ({shrunk.runs} runs)",
         ],
