@@ -41,7 +41,7 @@ MAX_DIALS = 4
 and every one of them costs a kill a frame."""
 MAX_URGENT_DIALS = 16
 """The same where a P0 record waits for the links."""
-_SLACK = 2
+SLACK = 2
 """Links beyond its own want that a node accepts from peers that are not urgent: without any, the last nodes to join
 find nobody who has room."""
 _SAMPLE = MAX_PEERS // 2
@@ -143,7 +143,7 @@ class Overlay:
         near, far = self._targets()
         is_near = self._is_near(link)
         same = sum(self._is_near(other) == is_near for other in self._links.full.values())
-        return same <= (near if is_near else far) + _SLACK
+        return same <= (near if is_near else far) + SLACK
 
     def on_neighbours(self, link: Link, message: Neighbours) -> None:
         """The answer to our question to stay."""
