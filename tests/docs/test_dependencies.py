@@ -22,4 +22,6 @@ def documented(section: str) -> list[str]:
 
 def test_every_package_has_its_reason() -> None:
     assert documented("At run time") == names(PROJECT["project"]["dependencies"])
+    extra = PROJECT["project"]["optional-dependencies"]["internet"]
+    assert documented("With the extra `internet`") == names(extra)
     assert documented("In development") == names(PROJECT["dependency-groups"]["dev"])
