@@ -21,7 +21,7 @@ def call(*arguments: str) -> Result:
 def test_a_table_says_that_it_is_a_model() -> None:
     result = call("--sizes", "500,2e2", "--runs", "2")
     assert result.exit_code == 0
-    first, _, _, header, small, large, *_ = result.stdout.splitlines()
+    first, _, header, small, large, *_ = result.stdout.splitlines()
     assert first.startswith("a model, not the node")
     assert header.split()[0] == "AGENTS"
     assert (small.split()[0], large.split()[0]) == ("200", "500")
@@ -35,6 +35,14 @@ def test_json_has_every_figure() -> None:
     assert row["agents"] == 1_000
     assert 0 < row["p50_ms"] < row["p99_ms"] <= row["last_ms"] <= row["worst_ms"]
     assert row["after_heal_ms"] == pytest.approx(row["last_ms"] - 30_000)
+
+
+def test_steady_delays_are_never_shorter_than_the_way() -> None:
+    result = call("--agents", "1e3", "--steady")
+    assert "always 1ms one way within and 40ms between them" in result.stdout
+    data = json.loads(call("--agents", "1e3", "--steady", "--format", "json").stdout)
+    assert data["steady"] is True
+    assert data["sizes"][0]["last_ms"] > 40
 
 
 def test_a_picture(tmp_path: Path) -> None:
@@ -52,6 +60,7 @@ def test_a_picture(tmp_path: Path) -> None:
         ("--agents 1e3 --sizes 1e4", "both give sizes"),
         ("--agents 200 --regions 20", "fewer than 20 in each"),
         ("--agents 1e3 --hung 60%", "more than half"),
+        ("--agents 1e3 --hop-cost 1m", "more than a second a hop"),
         ("--agents 1e3 --cut 5s", "--cut: 5.0s is not modelled"),
         ("--agents 1e3 --cut 1s --regions 1", "cannot be cut off"),
         ("--agents 1e3 --plot kill.pdf", "not a picture's name"),

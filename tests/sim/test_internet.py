@@ -14,7 +14,6 @@ import pytest
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.gossip.effects import Persist
-from faramesh_sim.delays import Delay, Dist
 from faramesh_sim.internet.delays import between
 from faramesh_sim.internet.flood import NEVER, flood
 from faramesh_sim.internet.heal import levels
@@ -23,13 +22,11 @@ from faramesh_sim.internet.overlay import CONFIG, settle
 from faramesh_sim.internet.plot import draw
 from faramesh_sim.internet.randomness import generator
 from faramesh_sim.internet.regions import even
-from faramesh_sim.internet.sweep import Model, measure
+from faramesh_sim.internet.sweep import STEADY, Model, measure
 from faramesh_sim.inventory import made_up
 from faramesh_sim.process import Process
 from faramesh_sim.scenario.model import Net, Scenario
 from faramesh_sim.world import World
-
-STEADY = Net(Delay(Dist.FIXED, 1 * MILLISECOND), Delay(Dist.FIXED, 40 * MILLISECOND))
 
 
 def overlay(agents: int, regions: int = 3, seconds: int = 60, seed: int = 1) -> Links:

@@ -7,6 +7,7 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from faramesh_sim.delays import Delay, Dist
 from faramesh_sim.internet.containment import Containment, bytes_of_a_kill, contained
 from faramesh_sim.internet.delays import between
 from faramesh_sim.internet.flood import flood
@@ -26,6 +27,8 @@ SETTLED = 300
 _OVERLAY_SHARE = 0.85
 """Of the work at one size."""
 _AT_REST = Net()
+STEADY = Net(Delay(Dist.FIXED, _AT_REST.near.p50), Delay(Dist.FIXED, _AT_REST.far.p50))
+"""The same network without luck: of many frames over an ocean the quickest is as slow as the others, as on a real cable."""
 
 
 @dataclass(frozen=True, slots=True)
