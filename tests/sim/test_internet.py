@@ -226,4 +226,4 @@ def test_the_model_agrees_with_a_thousand_real_nodes(regions: int, agents: int, 
 
 @pytest.mark.slow
 def test_the_model_agrees_with_five_thousand_real_nodes(no_gc: None) -> None:
-    assert_agree(run_real_nodes(5_000, 5, 30, 20), run_model(5_000, 5, 30), 0.15)
+    assert_agree(run_real_nodes(5_000, 5, 90, 20), run_model(5_000, 5, 90), 0.15)

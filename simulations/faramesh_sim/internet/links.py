@@ -7,7 +7,8 @@ from faramesh_sim.internet.regions import Nodes, Regions
 
 NOBODY = -1
 SPARE = 2
-"""Columns beyond the cap: a dialler whose links are all taken gets one more, and drops one at its next beat."""
+"""Columns beyond the cap: a node at its cap may get a link that it dials and one whose dialler has no other, at once; it
+drops them again, one a second."""
 
 
 class Links:

@@ -5,7 +5,8 @@ room on that side of the border; who has half of its links takes its time; a far
 a seed that was never dialled is tried now and then. The sizes and the rhythm are the node's own constants.
 
 What is left out: addresses are drawn from the whole fleet, as if the shuffled passive views (HyParView, Leitao et al., DSN
-2007) were perfect samples; and a dial takes no time, so nobody dials twice what it misses once.
+2007) were perfect samples; and a dial takes no time. So the first minute of a fleet that starts all at once is smoother here
+than it is: there, who first reaches seeds in other regions has half of its links, waits, and may have no near one for a while.
 """
 
 from collections.abc import Callable, Iterator
@@ -151,7 +152,8 @@ class _Growth:
         """Dial, one target each. Which dials were accepted."""
         links, regions = self.links, self._regions
         accepted = np.zeros(len(diallers), np.bool_)
-        tried = np.flatnonzero((diallers != targets) & ~links.linked(diallers, targets))
+        new = (diallers != targets) & ~links.linked(diallers, targets)
+        tried = np.flatnonzero(new & (links.counts(diallers) <= CONFIG.cap))
         pairs = np.minimum(diallers, targets).astype(np.int64) * regions.total + np.maximum(diallers, targets)
         tried = tried[np.unique(pairs[tried], return_index=True)[1]]
         is_far = regions.of[diallers] != regions.of[targets]
