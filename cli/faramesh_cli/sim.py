@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from faramesh_cli import sim_internet
 from faramesh_cli.command import Shell, command
 from faramesh_cli.output import Answer
 
@@ -122,4 +123,5 @@ def register(app: typer.Typer) -> None:
 
         return check(shell, scenario, seed)
 
+    sim_internet.register(sim)
     app.add_typer(sim, name="sim")
