@@ -109,12 +109,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a node holds, in 30 bytes: carried by PING and PONG."""
+    """What a node holds, and whether it knows that it misses nothing, in 31 bytes: carried by PING and PONG."""
 
     root_version: int
     count: int
     fingerprint: bytes
     statuses: bytes
+    ready: bool
 
 
 @dataclass(frozen=True, slots=True)

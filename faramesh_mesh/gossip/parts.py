@@ -22,7 +22,7 @@ from faramesh_mesh.records.record import Record
 from faramesh_mesh.trust.keys import Signer, Verify
 
 NO_STATUSES = bytes(STATUS_DIGEST_SIZE)
-NOTHING_SAID = Summary(0, 0, b"", b"")
+NOTHING_SAID = Summary(0, 0, b"", b"", ready=False)
 
 
 @dataclass(slots=True)
@@ -59,8 +59,10 @@ class Parts:
             said.fingerprint is not fingerprint
             or said.statuses is not statuses
             or said.root_version != version
+            or said.ready is not self.readiness.ready
         ):
-            said = self.said = Summary(version, records.trie.count, fingerprint, statuses)
+            ready = self.readiness.ready
+            said = self.said = Summary(version, records.trie.count, fingerprint, statuses, ready)
         return said
 
     def ping(self, link: Link, mono: int) -> None:

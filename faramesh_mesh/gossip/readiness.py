@@ -1,7 +1,8 @@
 """Readiness: a node that has just started permits nothing before it knows that it misses nothing.
 
 Ready is: it is enrolled, and 3 distinct members have shown the same fingerprint as its own
-since it started, or all other members if they are fewer. A mesh of one is ready alone. Once ready, ready for the run:
+since it started, or all other members if they are fewer. One of them must be ready itself or of another region, where there is one:
+a region that comes back whole from older disks would else agree with itself. A mesh of one is ready alone. Once ready, ready for the run:
 what comes later comes by flood and repair. A joiner that knows nobody yet does not take itself for a mesh of one: its
 enrolment has no effect before all that its enroller had seen is held, and its enroller's chain says that there is more.
 """
@@ -20,14 +21,15 @@ class Readiness:
 
     def __init__(self, members: Members) -> None:
         self._members = members
-        self._agreed: dict[KeyId, None] = {}
+        self._agreed: dict[KeyId, bool] = {}
+        """The members that agree, and whether each was ready itself."""
         self._stale = True
         self.ready = False
 
-    def agree(self, node: KeyId) -> None:
-        """A member holds exactly what this node holds."""
-        if not self.ready and node not in self._agreed:
-            self._agreed[node] = None
+    def agree(self, node: KeyId, *, ready: bool) -> None:
+        """A member holds exactly what this node holds; `ready` is its own word about itself."""
+        if not self.ready and not self._agreed.get(node, False) and self._agreed.get(node) is not ready:
+            self._agreed[node] = ready
             self._stale = True
 
     def look_again(self) -> None:
@@ -41,7 +43,16 @@ class Readiness:
         self._stale = False
         if not self._members.is_own_member:
             return False
-        others = [node for node in self._members.all() if node != self._members.own]
-        agreed = sum(node in self._agreed for node in others)
-        self.ready = agreed >= min(ENOUGH, len(others))
+        others = {node: region for node, region in self._members.all().items() if node != self._members.own}
+        agreed = [node for node in others if node in self._agreed]
+        self.ready = len(agreed) >= min(ENOUGH, len(others)) and (
+            len(agreed) == len(others) or self._is_vouched_for(agreed, others)
+        )
         return self.ready
+
+    def _is_vouched_for(self, agreed: list[KeyId], others: dict[KeyId, str]) -> bool:
+        """Whether one of those who agree knows more than a region that has just come back: it is ready, or lives elsewhere."""
+        own = self._members.own_region
+        if all(region == own for region in others.values()):
+            return True
+        return any(self._agreed[node] or others[node] != own for node in agreed)

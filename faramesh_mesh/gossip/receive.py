@@ -236,7 +236,7 @@ class Receiver:
         same = parts.reconcile.compare(link, held.count, held.fingerprint, mono)
         same_roots = held.root_version == parts.holdings.records.chain.version
         if same and same_roots and link.node is not None and link.stage is Stage.FULL:
-            parts.readiness.agree(link.node)
+            parts.readiness.agree(link.node, ready=held.ready)
 
     def _page(self, link: Link, message: Page, mono: int) -> None:
         parts = self._parts

@@ -239,22 +239,22 @@ def _hello(fields: Fields) -> Hello:
     )
 
 
-_FIVE_FIELDS, _FOUR_FIELDS = b"\x95", b"\x94"
+_SIX_FIELDS, _FIVE_FIELDS = b"\x96", b"\x95"
 """MessagePack's heads of short arrays."""
 
 
 def _beat(token: int, held: Summary) -> bytes:
     """The body of a PING or PONG, nine in ten of all messages of a mesh at rest: what follows the token is made once as
     long as what it says does not change."""
-    return _FIVE_FIELDS + encode_uint(token) + _summary_bytes(held)
+    return _SIX_FIELDS + encode_uint(token) + _summary_bytes(held)
 
 
 def _read_beat(kind: int, body: bytes) -> Ping | Pong:
     """The reverse: the rest of the array is read as an array of its own, once for each that is different. All nodes of a mesh
     at rest say the same."""
     what, make = _BEATS[kind]
-    if body[:1] != _FIVE_FIELDS:
-        raise Malformed(f"{what}: not five fields")
+    if body[:1] != _SIX_FIELDS:
+        raise Malformed(f"{what}: not six fields")
     token, at = leading_uint(body, 1, what)
     if token > MAX_SEQ:
         raise Malformed(f"{what}.token: {token} is above {MAX_SEQ}")
@@ -263,12 +263,14 @@ def _read_beat(kind: int, body: bytes) -> Ping | Pong:
 
 @lru_cache(maxsize=64)
 def _summary_bytes(held: Summary) -> bytes:
-    return encode([held.root_version, held.count, held.fingerprint, held.statuses])[len(_FOUR_FIELDS) :]
+    return encode([held.root_version, held.count, held.fingerprint, held.statuses, held.ready])[
+        len(_FIVE_FIELDS) :
+    ]
 
 
 @lru_cache(maxsize=64)
 def _summary(rest: bytes) -> Summary:
-    fields = decode(_FOUR_FIELDS + rest, "summary")
+    fields = decode(_FIVE_FIELDS + rest, "summary")
     held = _summary_fields(fields)
     fields.end()
     return held
@@ -280,6 +282,7 @@ def _summary_fields(fields: Fields) -> Summary:
         fields.uint("count"),
         fields.binary("fingerprint", FINGERPRINT_SIZE),
         fields.binary("statuses", STATUS_DIGEST_SIZE),
+        fields.flag("ready"),
     )
 
 

@@ -115,8 +115,10 @@ class Injector:
         match fault:
             case Crash(disk=disk, graceful=graceful):
                 snapshots = {each.place: max(each.disk.commits // 2, 1) for each in machines}
-                for machine in machines:
-                    self._crash(machine, disk, snapshots[machine.place], graceful=graceful)
+                for number, machine in enumerate(machines):
+                    # What no disk holds any more nobody could bring back: half of the fleet keeps what it has.
+                    fate = disk if 2 * number < len(self._world.machines) else DiskFate.KEPT
+                    self._crash(machine, fate, snapshots[machine.place], graceful=graceful)
                 word = "stopped" if graceful else f"crashed, disk {disk.value}"
                 return f"{names} {word}", lambda: _each(machines, lambda each: each.start())
             case Hang(host=host):

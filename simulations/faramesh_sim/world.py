@@ -21,6 +21,7 @@ from faramesh_sim.directed import Directed
 from faramesh_sim.disk import Disk
 from faramesh_sim.engine import Engine, Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant, Violation
+from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
 from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import remembering, signer_of
@@ -84,7 +85,8 @@ class World:
         """When a cut last came or went, -1 before the first."""
         self.chaos_over = False
         self.faults_open = 0
-        self._news: dict[tuple[Invariant, Process], tuple[object, ...]] = {}
+        self._laws: dict[Process, Law] = {}
+        self._seen: dict[Process, tuple[object, ...]] = {}
         self.healed_at = 0
         """When the last cut, crash or other fault ended."""
         self._genesis = self._found(scenario)
@@ -164,19 +166,12 @@ class World:
         """Whether no fault is in force."""
         return self.faults_open == 0
 
-    def news(self, invariant: Invariant, process: Process) -> bool:
-        """Whether an invariant has not seen this state of a process yet: what it holds, and what its gate answers."""
-        snapshot = process.gate.snapshot
-        state = (
-            process.node.records.version,
-            process.node.records.chain.version,
-            len(process.bodies),
-            None if snapshot is None else tuple(each.tally for each in snapshot.agents.values()),
-        )
-        if self._news.get((invariant, process)) == state:
-            return False
-        self._news[invariant, process] = state
-        return True
+    def law(self, process: Process) -> Law:
+        """The law over what a process holds."""
+        known = self._laws.get(process)
+        if known is None:
+            known = self._laws[process] = Law(process.node.records)
+        return known
 
     def machine(self, name: str) -> Machine | None:
         """The machine of an agent."""
@@ -237,7 +232,17 @@ class World:
             self._hear(invariant.took_in(process, effect))
 
     def changed(self, process: Process) -> None:
-        """What a node enforces may have changed."""
+        """What a node enforces may have changed: what it holds, or what its gate answers."""
+        snapshot = process.gate.snapshot
+        state = (
+            process.node.records.version,
+            process.node.records.chain.version,
+            process.bodies.version,
+            None if snapshot is None else tuple(each.tally for each in snapshot.agents.values()),
+        )
+        if self._seen.get(process) == state:
+            return
+        self._seen[process] = state
         if self.timeline.kept:
             self._tell(process)
         for invariant in self.invariants:
@@ -278,6 +283,8 @@ class World:
 
     def ended(self, machine: Machine) -> None:
         """A process has ended."""
+        self._laws = {process: law for process, law in self._laws.items() if process.alive}
+        self._seen = {process: state for process, state in self._seen.items() if process.alive}
         self.timeline.note(self.engine.now, What.ENDED, machine.place, machine.name)
         for invariant in self.invariants:
             self._hear(invariant.ended(machine))

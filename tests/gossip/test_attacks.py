@@ -204,7 +204,7 @@ def test_who_is_not_enrolled_may_only_pull_control_records() -> None:
     proof = stranger.sign(handshake.proof_bytes(door.shop.chain.mesh, THEIRS, OURS))
     door.send(door.hello(public=stranger.public, proof=proof))
     assert [peer.limited for peer in door.host.node.peers()] == [True]
-    door.send(wire.write(Ping(1, Summary(1, 0, bytes(16), bytes(8)))))
+    door.send(wire.write(Ping(1, Summary(1, 0, bytes(16), bytes(8), ready=False))))
 
     door.send(wire.write(Shuffle(False, ())))
     door.send(wire.write(Digests((b"\1" * 8,) * 16)))
@@ -286,7 +286,7 @@ def test_verification_cannot_be_bought_by_the_thousand() -> None:
 def test_endless_bytes_close_the_link() -> None:
     # Defence: the budget of bytes. The frames are lawful, there are only too many of them.
     door = _greeted_door()
-    pull = wire.write(Ping(1, Summary(1, 3, door.held, bytes(8))))
+    pull = wire.write(Ping(1, Summary(1, 3, door.held, bytes(8), ready=False)))
     sent = 0
     while not door.closed and sent < 64 << 20:
         for _ in range(1_000):

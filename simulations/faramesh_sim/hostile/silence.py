@@ -52,7 +52,9 @@ class Withhold:
         if isinstance(message, (Ping, Pong)) and end.other is not None:
             records = end.other.process.node.records
             statuses = end.other.process.node.statuses.digest
-            held = Summary(records.chain.version, records.trie.count, records.trie.fingerprint, statuses)
+            held = Summary(
+                records.chain.version, records.trie.count, records.trie.fingerprint, statuses, ready=True
+            )
             return (write(replace(message, held=held)),)
         return (frame,)
 

@@ -28,7 +28,7 @@ class Availability(Invariant):
         if process is None:
             yield self.violated(machine.name, "did not come back", machine)
             return
-        law = Law(process.node.records)
+        law = self.world.law(process)
         authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
         if process.node.fleet.enrolled(machine.name) is None and any(True for _ in law.of(Kind.REVOCATION)):
             return  # whoever left is a member no more, so never ready again

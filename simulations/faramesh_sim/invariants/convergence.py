@@ -36,6 +36,9 @@ class Convergence(Invariant):
     def settled(self) -> Found:
         """By now they must be."""
         machines = self._honest()
+        if not machines:
+            yield self.violated("nobody", "no honest host came back")
+            return
         if not self._equal():
             groups: dict[bytes, list[Machine]] = {}
             for machine in machines:

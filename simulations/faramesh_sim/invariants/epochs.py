@@ -42,9 +42,9 @@ class EpochRegress(Invariant):
     def changed(self, process: "Process") -> Found:
         """Compare with what was."""
         machine = process.machine
-        if not machine.honest or not self.world.news(self, process):
+        if not machine.honest:
             return
-        law = Law(process.node.records)
+        law = self.world.law(process)
         if law.has_void():
             return
         seen = self._plans.setdefault(machine.place, {})

@@ -2,13 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.records.halt import Hold
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rollout import OnAbort, Rollout
+from faramesh_sim.engine import Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
+from faramesh_sim.storage import LINGER
 
 if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
@@ -27,13 +31,24 @@ class HaltIgnored(Invariant):
         super().__init__(world)
         self._ran: dict[int, set[RecordId]] = {}
         """Policies that each machine's agent has run: its journal remembers them over restarts."""
+        self._held_since: dict[tuple[int, RecordId], Nanoseconds] = {}
+        """When a machine took in the first hold of a plan."""
+
+    def took_in(self, process: "Process", effect: Persist) -> Found:
+        """A hold may have come in."""
+        for record_id, _ in effect.records:
+            record = process.node.records.get(record_id)
+            if record is not None and isinstance(record.payload, Hold):
+                key = process.machine.place, record.payload.rollout
+                self._held_since.setdefault(key, self.world.engine.now)
+        return iter(())
 
     def changed(self, process: "Process") -> Found:
         """Look at what runs, and what has just been taken up."""
         machine = process.machine
-        if not machine.honest or not self.world.news(self, process):
+        if not machine.honest:
             return
-        law = Law(process.node.records)
+        law = self.world.law(process)
         for each in running(process):
             if each.policy is None or each.agent != machine.name:
                 continue
@@ -48,9 +63,16 @@ class HaltIgnored(Invariant):
             if plans and all(self._ended(law, plan, machine) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(name, f"{machine.name} runs it, and holds its abort", machine)
-            elif plans and is_new and all(law.held_up(plan, machine.facts) for plan in plans):
+            elif plans and is_new and all(self._held_up(law, plan, machine) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(name, f"{machine.name} took it up, and holds a hold of it", machine)
+
+    def _held_up(self, law: Law, plan: Record, machine: "Machine") -> bool:
+        """Whether a hold stands that was there when the machine took the plan up. It does so when its journal goes to the disk,
+        and runs it once it is there: a hold that comes in between is too late."""
+        since = self._held_since.get((machine.place, plan.id), 0)
+        writing = 2 * machine.fsync + LINGER
+        return self.world.engine.now - since > writing and law.held_up(plan, machine.facts)
 
     @staticmethod
     def _ended(law: Law, plan: Record, machine: "Machine") -> bool:

@@ -24,15 +24,14 @@ class KilledPermit(Invariant):
 
     def changed(self, process: "Process") -> Found:
         """What is enforced changed."""
-        if self.world.news(self, process):
-            yield from self._check(process)
+        yield from self._check(process)
 
     def _check(self, process: "Process") -> Found:
         machine = process.machine
         snapshot = process.gate.snapshot
         if not machine.honest or snapshot is None:
             return
-        law = Law(process.node.records)
+        law = self.world.law(process)
         labels = machine.facts
         state = snapshot.agents.get(machine.name)
         if state is None or law.has_void():

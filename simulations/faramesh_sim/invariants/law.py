@@ -6,7 +6,6 @@ rollouts wins, when two of them freeze each other) is left to the node, and to t
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from faramesh_mesh.records.cosign import Cosign
 from faramesh_mesh.records.halt import Abort, Hold, Release
@@ -23,11 +22,33 @@ from faramesh_mesh.state.record_set import RecordSet
 Labels = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Law:
     """Judges by the records of one node. `held` is its set; nothing of its views is asked."""
 
-    held: RecordSet
+    __slots__ = ("_by_kind", "_read", "_version", "held")
+
+    def __init__(self, held: RecordSet) -> None:
+        self.held = held
+        self._by_kind: dict[Kind, list[Record]] = {}
+        self._read = 0
+        self._version = 0
+
+    def _sort(self) -> None:
+        found = self._read_on()
+        if found != self.held.version - self._version:
+            # Forks took the places of others: what came in stands among what was read before.
+            self._by_kind.clear()
+            self._read = 0
+            self._read_on()
+        self._version = self.held.version
+
+    def _read_on(self) -> int:
+        found = 0
+        for record in self.held.in_order(self._read):
+            self._by_kind.setdefault(record.kind, []).append(record)
+            self._read = (self.held.order_of(record.id) or 0) + 1
+            found += 1
+        return found
 
     # Who may, and who did
 
@@ -48,8 +69,10 @@ class Law:
         return len(signers) >= self.held.chain.current.threshold(role)
 
     def of(self, *kinds: Kind) -> Iterator[Record]:
-        """The records held of these kinds."""
-        return (record for record in self.held.in_order() if record.kind in kinds)
+        """The records held of these kinds. Each is sorted by kind once, when it has come in."""
+        if self._version != self.held.version:
+            self._sort()
+        return (record for kind in kinds for record in self._by_kind.get(kind, ()) if record.id in self.held)
 
     def has_void(self) -> bool:
         """Whether a revocation of a key, or a fork, may have voided something: then grants may go away."""

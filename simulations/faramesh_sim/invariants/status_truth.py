@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE_MS = 20_000
-"""How old a status may be that is held in the place of a newer one: a host that is suspected all the time, by hostile neighbours,
-signs faster than its word gets round."""
+"""How long a new status may be on its way: a difference that a flood of announcements left is repaired every ten seconds."""
 
 
 class StatusTruth(Invariant):
@@ -52,7 +51,7 @@ class StatusTruth(Invariant):
             return
         own = other.process.node.statuses.get(other.signer.id)
         if own is None or held.payload.order < own.payload.order:
-            if own is not None and own.payload.at - held.payload.at > PATIENCE_MS:
+            if own is not None and other.clock.wall_ms() - own.payload.at > PATIENCE_MS:
                 yield self.violated(
                     other.name, f"{machine.name} holds an old status of {other.name}", machine, other
                 )

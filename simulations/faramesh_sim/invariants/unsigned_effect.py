@@ -43,9 +43,9 @@ class UnsignedEffect(Invariant):
     def changed(self, process: "Process") -> Found:
         """What runs has its signatures."""
         machine = process.machine
-        if not machine.honest or not self.world.news(self, process):
+        if not machine.honest:
             return
-        law = Law(process.node.records)
+        law = self.world.law(process)
         for each in running(process):
             if each.policy is None:
                 continue
