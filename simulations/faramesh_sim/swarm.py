@@ -143,6 +143,10 @@ class _Draw:
             self.rng.choice(("random:1", "random:1", self.rng.choice(self.regions)[0], "canaries", "killed"))
         )
 
+    def _signers(self) -> tuple[str, ...]:
+        """Those who must sign; now and then one of them forgets."""
+        return self.by if self.rng.below(4) else self.by[:1]
+
     def _agent(self) -> str:
         return self.rng.choice(made_up(self.regions)).name
 
@@ -189,17 +193,27 @@ class _Draw:
         push = Push(
             at,
             self._via(),
-            self.by,
+            self._signers(),
             name,
             selector,
             stages=stages,
             on_abort=rng.choice((OnAbort.REVERT, OnAbort.HOLD, OnAbort.DENY)),
             supersedes=older,
         )
-        follow = [
+        follow: list[Op] = [
             Promote(min(at + (step + 1) * rng.uniform(2, 8) * SECOND, self.chaos), self._via(), self.by, name)
             for step in range(rng.below(4))
         ]
+        later = min(at + rng.uniform(3, 20) * SECOND, self.chaos)
+        match rng.below(8):
+            case 0:
+                follow.append(AbortPlan(later, self._via(), ("ops2",), name))
+            case 1 | 2:
+                # Held, then promoted all the same: whoever has not adopted it must not.
+                follow.append(HoldPlan(later, self._via(), ("ops2",), name))
+                follow.append(Promote(min(later + 2 * SECOND, self.chaos), self._via(), self.by, name))
+            case _:
+                pass
         return [push, *follow]
 
     def _pin(self) -> list[Op]:
@@ -254,7 +268,9 @@ class _Draw:
         same = bool(rng.below(3) == 0)
         reuse = rng.choice(("", "", "base"))
         return [
-            Restore(at, self._via(), self.by, name, kills, same_policy=same, reuse=reuse, stages=stages),
+            Restore(
+                at, self._via(), self._signers(), name, kills, same_policy=same, reuse=reuse, stages=stages
+            ),
             Promote(min(at + rng.uniform(2, 8) * SECOND, self.chaos), self._via(), self.by, name),
         ]
 

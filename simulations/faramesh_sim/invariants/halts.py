@@ -62,7 +62,9 @@ class HaltIgnored(Invariant):
             ]
             if plans and all(self._ended(law, plan, machine) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
-                yield self.violated(name, f"{machine.name} runs it, and holds its abort", machine)
+                yield self.violated(
+                    name, f"{machine.name} runs it, and holds its abort or what supersedes it", machine
+                )
             elif plans and is_new and all(self._held_up(law, plan, machine) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(name, f"{machine.name} took it up, and holds a hold of it", machine)
@@ -78,4 +80,6 @@ class HaltIgnored(Invariant):
     def _ended(law: Law, plan: Record, machine: "Machine") -> bool:
         payload = plan.payload
         assert isinstance(payload, Rollout)  # noqa: S101 - the caller filtered
-        return payload.on_abort is not OnAbort.HOLD and law.aborted(plan, machine.facts)
+        return payload.on_abort is not OnAbort.HOLD and (
+            law.aborted(plan, machine.facts) or law.superseded(plan, machine.facts)
+        )

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.effects import Persist
+from faramesh_mesh.host.decision import Why
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.record import Record
 from faramesh_sim.invariants.invariant import Found, Invariant, Violation
@@ -37,6 +38,11 @@ class KilledPermit(Invariant):
         if state is None or law.has_void():
             return
         kills = law.kills_of(labels)
+        deny = state.deny
+        if deny is not None and deny.why is Why.KILLED and deny.record not in [kill.id for kill in kills]:
+            name = "" if deny.record is None else self.world.ledger.called(deny.record)
+            seen = f"{machine.name} denies by a kill that does not reach it"
+            yield Violation("KILL_OUT_OF_SCOPE", 4, self.world.engine.now, (machine.name,), name, seen)
         self._mark(law, kills, labels)
         for kill in kills:
             assert isinstance(kill.payload, Kill)  # noqa: S101 - the law gives kills

@@ -120,14 +120,18 @@ class Law:
 
     # Plans
 
-    def open_stage(self, plan: Record, role: Role, labels: Labels | None) -> int:
-        """The highest stage up to which every one has the votes of enough distinct keys."""
+    def open_stage(
+        self, plan: Record, role: Role, labels: Labels | None, seen_by: Record | None = None
+    ) -> int:
+        """The highest stage up to which every one has the votes of enough distinct keys, of those that the signer of `seen_by` had
+        seen where it is given."""
         votes: dict[int, set[KeyId]] = {}
         for record in self.of(Kind.VOTE):
             payload = record.payload
             if (
                 isinstance(payload, Vote)
                 and payload.rollout == plan.id
+                and (seen_by is None or self.saw(seen_by, record))
                 and self.may(record.key, role, labels)
             ):
                 votes.setdefault(payload.stage, set()).add(record.key)
@@ -144,6 +148,29 @@ class Law:
             and (self.may(record.key, Role.ROLLOUT, labels) or self.may(record.key, Role.RESTORE, labels))
             for record in self.of(Kind.ABORT)
         )
+
+    def superseded(self, plan: Record, labels: Labels | None) -> bool:
+        """Whether a later plan is held that replaces it, signed by enough keys, its past held, and signed before it was complete."""
+        payload = plan.payload
+        assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
+        final = len(payload.stages) + (1 if payload.bake else 0)
+        role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
+        for later in self.of(Kind.ROLLOUT, Kind.RESTORE):
+            other = later.payload
+            if not isinstance(other, Rollout) or plan.id not in other.supersedes or not self.saw(later, plan):
+                continue
+            by = Role.RESTORE if later.kind is Kind.RESTORE else Role.ROLLOUT
+            policy = self.held.get(other.policy)
+            if (
+                policy is not None
+                and self.enough(self.signers(later, by, labels), by)
+                and self.enough(self.signers(policy, Role.POLICY, labels), Role.POLICY)
+                and self.held.holds_past(later)
+                and self.held.holds_past(policy)
+                and self.open_stage(plan, role, labels, seen_by=later) < final
+            ):
+                return True
+        return False
 
     def held_up(self, plan: Record, labels: Labels | None) -> bool:
         """Whether a hold of a plan stands: one that no release names which enough keys signed."""

@@ -84,7 +84,7 @@ def abort_loses_to_advance():
     return replaced(rollouts.Rollouts, "aborted", made)
 
 
-@bug("EPOCH_REGRESS")
+@bug("HALT_IGNORED", "EPOCH_REGRESS")
 def superseded_plan_comes_back():
     """A vote that comes after the supersession brings a plan back."""
 
@@ -164,7 +164,7 @@ def threshold_off_by_one():
     )
 
 
-@bug("UNSIGNED_EFFECT", "AVAILABILITY")
+@bug("KILL_OUT_OF_SCOPE", "UNSIGNED_EFFECT")
 def scope_ignored():
     """Every key reaches every agent, whatever its scope."""
     return replaced(validity.Validity, "coverage", lambda _original: lambda _self, _labels: -1)
