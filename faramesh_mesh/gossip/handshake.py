@@ -27,6 +27,9 @@ DEADLINE = 5 * SECOND
 """From the end of TLS to the peer's HELLO. A slow WAN with two losses needs 3 s."""
 MAX_HALF_OPEN = 64
 """Links whose peer has not yet said who it is. A thousand sockets that say nothing must not cost a thousand links."""
+LAPSED_LASTS = 10 * SECOND
+"""A limited link of a lapsed peer is given up after so long. Longer, and a region whose certificates were renewed late stays half
+blind: neither statuses nor bodies pass. Control records do, all the time."""
 MAX_LIMITED = 16
 """Links of peers that are not enrolled here, or whose certificates ran out: they may pull control records, a few at a time."""
 _ROOTS_ROOM = 32_768
@@ -88,6 +91,16 @@ def overdue(links: Links, mono: int) -> list[Link]:
     """Links whose peer should have said HELLO by now."""
     return [
         link for link in links.all.values() if link.stage is Stage.GREETING and mono - link.opened > DEADLINE
+    ]
+
+
+def outlived(links: Links, mono: int) -> list[Link]:
+    """Limited links whose peer's certificate had run out when they were opened, long ago: it may have been renewed since, which
+    only a new handshake shows."""
+    return [
+        link
+        for link in links.all.values()
+        if link.stage is Stage.LIMITED and link.lapsed and mono - link.opened > LAPSED_LASTS
     ]
 
 

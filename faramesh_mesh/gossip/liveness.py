@@ -6,7 +6,7 @@ logarithm of the number of distinct accusers. Changed here: pings go over the li
 no indirect probes; other neighbours of the suspect have links of their own.
 
     a  ---- PING ------------> x          a loses x: silence, or a broken connection
-    a  ---- SUSPECT x, a ----> b, c       flooded
+    a  ---- SUSPECT x, a ----> b, c       flooded, once a second what there is
     c  ---- SUSPECT x, c ----> ...        another neighbour of x confirms: the timer shrinks
     x  ---- status, incarnation + 1 --->  x lives, hears of it, refutes
 
@@ -21,7 +21,7 @@ from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.events import LinkId
 from faramesh_mesh.gossip.links import Link, Links
 from faramesh_mesh.gossip.members import Members
-from faramesh_mesh.gossip.messages import SlotVersion, Suspect
+from faramesh_mesh.gossip.messages import MAX_SUSPICIONS, SlotVersion, Suspect, Suspicion
 from faramesh_mesh.records.ids import KeyId
 
 SHORTEST, LONGEST = 3 * SECOND, 15 * SECOND
@@ -34,7 +34,9 @@ _SHRINK = (0, 500, 792, 1000)
 """log(c + 1) / log(K + 1) in thousandths, for c confirmations: a table, because floats differ between hosts."""
 _STRETCH = 6
 """The longest suspicion is so many times the shortest (Lifeguard's beta)."""
-_MAX_ACCUSERS = 8
+_MAX_ACCUSERS = _ENOUGH + 1
+"""Accusers of one node that are passed on: more of them shorten nothing. A region of thousands that is cut off has as many suspects,
+and each accuser of each costs every node a row on every link."""
 
 
 @unique
@@ -131,9 +133,9 @@ class Liveness:
         if link.node is not None:
             suspicion = self._suspicions.pop(link.node, None)
             if suspicion is not None:
-                self._links.talk(link, Suspect(suspicion.slot, self._members.own), link.node)
+                link.suspicions[link.node, self._members.own] = suspicion.slot
         for node, suspicion in self._suspicions.items():
-            self._links.talk(link, Suspect(suspicion.slot, self._members.own), node)
+            link.suspicions[node, self._members.own] = suspicion.slot
 
     def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
         """A link ended. Where it was lost, and the last one to its node, suspect the node."""
@@ -146,19 +148,22 @@ class Liveness:
         self._accuse(self._slot_of(node), self._members.own, None, mono)
 
     def on_suspect(self, link: Link, message: Suspect, mono: int) -> bool:
-        """A peer suspects somebody. True if it is this node, which must refute.
+        """A peer suspects somebody. True if this node is among them, which must refute.
 
         Nobody signs a suspicion, so it may not name a status that is not held here: one with an incarnation out of
         thin air could never be refuted. Whoever knows a newer status shows it, signed.
         """
-        node = message.slot.node
-        held = self._slot_of(node)
-        if message.slot.order < held.order or self._members.region(node) is None:
-            return False
-        if node == self._members.own:
-            return message.slot.order == held.order
-        self._accuse(held, message.accuser, link, mono)
-        return False
+        refutes = False
+        for suspicion in message.suspicions:
+            node = suspicion.slot.node
+            held = self._slot_of(node)
+            if suspicion.slot.order < held.order or self._members.region(node) is None:
+                continue
+            if node == self._members.own:
+                refutes = refutes or suspicion.slot.order == held.order
+            else:
+                self._accuse(held, suspicion.accuser, link, mono)
+        return refutes
 
     def refute(self) -> None:
         """This node was suspected: it may be slow, and gives others more time (Lifeguard's local health)."""
@@ -171,7 +176,8 @@ class Liveness:
             del self._suspicions[node]
 
     def beat(self, mono: int) -> None:
-        """Suspicions whose time has run out become deaths."""
+        """Once a second: tell of suspicions; those whose time has run out become deaths."""
+        self._tell()
         if not self._suspicions:
             return
         members = self._members.all()
@@ -180,6 +186,15 @@ class Liveness:
         for suspicion in self._suspicions.values():
             if not suspicion.dead and mono - suspicion.since >= _lasts(suspicion, len(members)):
                 suspicion.dead = True
+
+    def _tell(self) -> None:
+        for link in self._links.full.values():
+            if link.suspicions and (Suspect, b"") not in link.talk:
+                told = list(link.suspicions.items())[:MAX_SUSPICIONS]
+                for key, _ in told:
+                    del link.suspicions[key]
+                rows = tuple(Suspicion(slot, accuser) for (_, accuser), slot in told)
+                self._links.talk(link, Suspect(rows))
 
     def health(self, node: KeyId) -> Health:
         """What is believed of a node."""
@@ -199,7 +214,7 @@ class Liveness:
         suspicion.accusers[accuser] = None
         for link in self._links.full.values():
             if link is not origin:
-                self._links.talk(link, Suspect(slot, accuser), slot.node + accuser)
+                link.suspicions[slot.node, accuser] = slot
 
 
 def _lasts(suspicion: _Suspicion, members: int) -> int:

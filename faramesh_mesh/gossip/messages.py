@@ -39,6 +39,7 @@ MAX_STEP_IDS = 1_600
 """Ids in one STEP: they and the branches beside them fit a frame."""
 MAX_STEP_BRANCHES = 160
 MAX_VERSIONS = 1_024
+MAX_SUSPICIONS = 1_024
 MAX_SLOTS_WANTED = 48
 """Statuses asked for at once: about 20 KiB and 3 ms of verification."""
 
@@ -246,11 +247,19 @@ class WantStatuses:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """The sender, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it."""
+class Suspicion:
+    """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it."""
 
     slot: SlotVersion
     accuser: KeyId
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """Suspicions, the sender's own and others' that it passes on. Once a second what there is: a region that is cut off is suspected
+    whole, by everybody around it."""
+
+    suspicions: tuple[Suspicion, ...]
 
 
 @dataclass(frozen=True, slots=True)

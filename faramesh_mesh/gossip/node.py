@@ -306,6 +306,8 @@ class Node:
             each for each in parts.links.all.values() if each.left_at and mono - each.left_at > FAREWELL
         ]:
             parts.links.close(link, "left")
+        for link in handshake.outlived(parts.links, mono):
+            parts.links.close(link, "its certificate had run out: to be dialled anew")
         for link in parts.flood.stalled(mono):
             parts.links.close(link, "stalled before an urgent record", lost=True)
         for link in parts.liveness.due(mono):

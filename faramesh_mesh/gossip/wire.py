@@ -4,8 +4,9 @@ Whatever comes in, `read` gives a message or a `Rejected`: nothing is raised and
 """
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 from faramesh_mesh.gossip.framing import MAX_FRAME, frame
 from faramesh_mesh.gossip.messages import (
@@ -15,6 +16,7 @@ from faramesh_mesh.gossip.messages import (
     MAX_SLOTS_WANTED,
     MAX_STEP_BRANCHES,
     MAX_STEP_IDS,
+    MAX_SUSPICIONS,
     MAX_VERSIONS,
     PROOF_SIZE,
     STATUS_DIGEST_SIZE,
@@ -40,6 +42,7 @@ from faramesh_mesh.gossip.messages import (
     Step,
     Summary,
     Suspect,
+    Suspicion,
     Versions,
     WantBody,
     WantChunk,
@@ -68,6 +71,7 @@ _CHUNK = struct.Struct(">32sH")
 _SLOT = struct.Struct(f">{KEY_ID_SIZE}sII")
 """A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet changes, and what a peer may
 send in a second must not cost the processor more than a second's share."""
+_SUSPICION = struct.Struct(f">{KEY_ID_SIZE}sII{KEY_ID_SIZE}s")
 _BRANCH = struct.Struct(f">{FINGERPRINT_SIZE}sI")
 _LAST, _TURN = 1, 2
 ROOM = MAX_FRAME - 1 - _PAGE.size
@@ -103,8 +107,12 @@ def write(message: Encoded) -> bytes:  # noqa: C901, PLR0912 - one case a messag
             kind, fields = MessageType.VERSIONS, [GROUPS if group is None else group, rows]
         case WantStatuses(nodes):
             kind, fields = MessageType.WANT_STATUSES, [list(nodes)]
-        case Suspect(slot, accuser):
-            kind, fields = MessageType.SUSPECT, [slot.node, slot.incarnation, slot.seq, accuser]
+        case Suspect(suspicions):
+            rows = b"".join(
+                _SUSPICION.pack(each.slot.node, each.slot.incarnation, each.slot.seq, each.accuser)
+                for each in suspicions
+            )
+            kind, fields = MessageType.SUSPECT, [rows]
         case WantBody(digest):
             kind, fields = MessageType.WANT_BODY, [digest]
         case BodyManifest(digest, size, chunks):
@@ -350,22 +358,32 @@ def _node(fields: Fields) -> KeyId:
     return KeyId(fields.binary("node", KEY_ID_SIZE))
 
 
-def _slot(fields: Fields) -> SlotVersion:
-    return SlotVersion(
-        _node(fields), fields.uint("incarnation", MAX_SEQ, smallest=1), fields.uint("seq", MAX_SEQ)
+def _rows(fields: Fields, name: str, row: struct.Struct, most: int) -> Iterator[tuple[Any, ...]]:
+    """Rows of one size, one after another."""
+    rows = fields.blob(name, most * row.size)
+    if len(rows) % row.size:
+        raise Malformed(f"{name}: not whole rows")
+    return row.iter_unpack(rows)
+
+
+def _slot(node: bytes, incarnation: int, seq: int) -> SlotVersion:
+    if incarnation == 0:
+        raise Malformed("slots: an incarnation of 0")
+    return SlotVersion(KeyId(node), incarnation, seq)
+
+
+def _suspect(fields: Fields) -> Suspect:
+    return Suspect(
+        tuple(
+            Suspicion(_slot(node, incarnation, seq), KeyId(accuser))
+            for node, incarnation, seq, accuser in _rows(fields, "suspicions", _SUSPICION, MAX_SUSPICIONS)
+        )
     )
 
 
 def _versions(fields: Fields) -> Versions:
     group = fields.uint("group", GROUPS)
-    rows = fields.blob("slots", MAX_VERSIONS * _SLOT.size)
-    if len(rows) % _SLOT.size:
-        raise Malformed("versions.slots: not whole rows")
-    slots = tuple(
-        SlotVersion(KeyId(node), incarnation, seq) for node, incarnation, seq in _SLOT.iter_unpack(rows)
-    )
-    if any(slot.incarnation == 0 for slot in slots):
-        raise Malformed("versions.slots: an incarnation of 0")
+    slots = tuple(_slot(*row) for row in _rows(fields, "slots", _SLOT, MAX_VERSIONS))
     return Versions(None if group == GROUPS else group, slots)
 
 
@@ -414,7 +432,7 @@ _READERS: dict[int, tuple[str, Callable[[Fields], Message]]] = {
     MessageType.DIGESTS: ("digests", _digests),
     MessageType.VERSIONS: ("versions", _versions),
     MessageType.WANT_STATUSES: ("want statuses", _wanted),
-    MessageType.SUSPECT: ("suspect", lambda fields: Suspect(_slot(fields), _node(fields))),
+    MessageType.SUSPECT: ("suspect", _suspect),
     MessageType.WANT_BODY: ("want body", lambda fields: WantBody(_digest(fields))),
     MessageType.MANIFEST: ("manifest", _manifest),
     MessageType.ABSENT: ("absent", lambda fields: Absent(_digest(fields))),

@@ -28,6 +28,7 @@ from faramesh_mesh.gossip.messages import (
     SlotVersion,
     Summary,
     Suspect,
+    Suspicion,
 )
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.gossip.rng import SplitMix64
@@ -427,7 +428,9 @@ def test_a_suspicion_out_of_thin_air_cannot_silence_a_node(incarnation: int) -> 
             slot = SlotVersion(victim.signer.id, incarnation, MAX_SEQ if incarnation > 1 else 1)
             for end in list(host.ends.values()):
                 if end.other is not None and end.other.host is hosts[3]:
-                    net._deliver(end, wire.write(Suspect(slot, hosts[3].signer.id))[PREFIX_SIZE:])
+                    net._deliver(
+                        end, wire.write(Suspect((Suspicion(slot, hosts[3].signer.id),)))[PREFIX_SIZE:]
+                    )
     net.run(60)
     for host in hosts:
         assert not host.node._parts.liveness._suspicions

@@ -60,7 +60,17 @@ class Containment(Invariant):
                 del kill.open[place]
                 if not kill.open:
                     kill.done = self.world.engine.now
-        return iter(())
+                    yield from self._judge(record_id, kill)
+
+    def _judge(self, record_id: RecordId, kill: _Kill) -> Found:
+        """It denies everywhere: in time?"""
+        bound = self.world.scenario.expect.kill_everywhere
+        took = self.world.engine.now - max(kill.at, self.world.healed_at)
+        if took > bound and self.world.calm and self._taken(record_id):
+            name = self.world.ledger.called(record_id)
+            yield self.violated(
+                name, f"it denied everywhere {took / SECOND:.2f} s later, {bound / SECOND:g} s expected"
+            )
 
     def second(self) -> Found:
         """Is the time over?"""

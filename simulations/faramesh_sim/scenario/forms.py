@@ -28,7 +28,7 @@ _UNITS = {
     "h": 3_600 * SECOND,
     "d": 86_400 * SECOND,
 }
-_DURATION = re.compile(r"(-?)(\d{1,9})(?:\.(\d{1,9}))?(us|ms|s|m|h|d)")
+_DURATION = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,9}))?(us|ms|s|m|h|d)")
 _SHARE = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?%")
 
 

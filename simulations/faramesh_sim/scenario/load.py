@@ -59,7 +59,7 @@ def parse(text: str, name: str, folder: File, file: str = "") -> Scenario:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
-        line = int(found[1]) if found else max(text.count("\n"), 1)
+        line = int(found[1]) if found else text.count("\n") + 1
         raise ScenarioError(file, (Mistake(line, "file", "", f"TOML: {error}"),)) from None
     mistakes = Mistakes(Lines(text))
     scenario = _Loader(Table(values, (), mistakes), folder, name).scenario()

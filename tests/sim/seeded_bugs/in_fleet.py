@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from sim.seeded_bugs.bug import bug, replaced
 
@@ -61,8 +62,6 @@ def restore_without_a_corrected_policy():
     def made(original):
         def lifts(self, plan, live, agent):
             if not plan.rollout.same_policy and plan.record.kind is Kind.RESTORE:
-                from dataclasses import replace
-
                 plan = replace(plan, rollout=replace(plan.rollout, same_policy=True))
             return original(self, plan, live, agent)
 
@@ -201,8 +200,6 @@ def held_plan_is_adopted():
 
     def made(original):
         def choose(agent, versions, journal, *rest):
-            from dataclasses import replace
-
             return original(agent, tuple(replace(each, adopt=True) for each in versions), journal, *rest)
 
         return choose

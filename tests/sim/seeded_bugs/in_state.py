@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.gossip import holdings, offers, readiness, reconcile, status_table, timers
+from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.own_status import OwnStatus
+from faramesh_mesh.records.envelope import open_header
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.runtime import restore
 from faramesh_mesh.state import authoring, record_set
 from faramesh_mesh.trust.admission import admit_claim
+from faramesh_sim import operator
 
 
 @bug("DURABILITY", "KILLED_PERMIT")
@@ -30,8 +34,6 @@ def kill_dropped_at_restart():
 
 
 def _kind(data: bytes) -> Kind:
-    from faramesh_mesh.records.envelope import open_header
-
     header = open_header(data)
     assert not isinstance(header, Rejected)
     return header[0]
@@ -71,8 +73,6 @@ def forward_before_verify():
 @bug("CONVERGENCE", "CONTAINMENT", "DURABILITY")
 def clock_used_in_admission():
     """A record that was signed later than the local clock shows is refused."""
-    from faramesh_mesh.gossip.node import Node
-
     walls: dict[int, int] = {}
 
     def watching(original):
@@ -97,8 +97,6 @@ def clock_used_in_admission():
             return original(self, data)
 
         return admit
-
-    from contextlib import ExitStack, contextmanager
 
     @contextmanager
     def both():
@@ -135,8 +133,6 @@ def older_view_reuses_a_number():
 
         return head
 
-    from faramesh_sim import operator
-
     return replaced(operator, "next_head", made)
 
 
@@ -165,7 +161,7 @@ def oldest_status_wins():
 @bug("NO_CRASH", "STATUS_TRUTH", "CONVERGENCE", "AVAILABILITY")
 def stale_timer_honoured():
     """A timer rings although it was set anew since."""
-    return replaced(timers.Timers, "_is_current", lambda _original: lambda self, alarm, _token: True)
+    return replaced(timers.Timers, "_is_current", lambda _original: lambda _self, _alarm, _token: True)
 
 
 @bug("STALE_START", "KILLED_PERMIT")

@@ -1,0 +1,154 @@
+"""Scenario files: what is written loads as the same, and what is wrong is said with its line, all of it at once."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faramesh_sim.inventory import Agent
+from faramesh_sim.scenario.forms import DURATION, SHARE, SHIFT
+from faramesh_sim.scenario.load import ScenarioError, load, parse
+from faramesh_sim.scenario.shipped import FOLDERS, UnknownScenarioError, find, shipped
+from faramesh_sim.scenario.write import dump
+from faramesh_sim.swarm import draw
+
+HERE = Path()
+
+
+@given(st.integers(1, 1 << 40))
+@settings(max_examples=150, deadline=None)
+def test_what_is_written_loads_as_the_same(seed):
+    scenario = draw(seed)
+    assert parse(dump(scenario), "another", HERE) == scenario
+
+
+@given(
+    st.lists(
+        st.tuples(st.from_regex(r"\A[a-z][a-z0-9-]{0,8}\Z"), st.sampled_from(("eu", "us"))),
+        min_size=1,
+        max_size=6,
+        unique_by=lambda pair: pair[0],
+    )
+)
+@settings(deadline=None)
+def test_a_fleet_of_ones_own_is_written_agent_by_agent(pairs):
+    fleet = tuple(Agent(name, region, (("team", "a b"),), "line2") for name, region in pairs)
+    scenario = replace(draw(1), fleet=fleet, ops=(), faults=())
+    assert parse(dump(scenario), "x", HERE) == scenario
+
+
+@given(st.integers(0, 10**15).map(lambda n: n * 1_000))
+def test_durations_are_exact(nanoseconds):
+    assert DURATION.read(DURATION.write(nanoseconds)) == nanoseconds
+    assert SHIFT.read(SHIFT.write(-nanoseconds)) == -nanoseconds
+
+
+@given(st.integers(0, 1_000_000))
+def test_shares_are_exact(millionths):
+    assert SHARE.read(SHARE.write(millionths)) == millionths
+
+
+BROKEN = """
+title = 3
+[sim]
+regions = { eu = 2, us = "x" }
+choas = "40s"
+
+[[op]]
+at = "2"
+kill = "n00"
+
+[[op]]
+at = "90s"
+promote = "r9"
+by = ["nobody"]
+via = "mars"
+
+[[fault]]
+at = "3s"
+kind = "partitoin"
+
+[[fault]]
+at = "3s"
+for = "3s"
+kind = "partition"
+from = "eu"
+
+[expect]
+blast_radius = 12
+
+[policy]
+text = "agent * { default pemit }"
+"""
+
+
+def test_every_mistake_is_named_with_its_line_its_key_and_what_was_expected():
+    with pytest.raises(ScenarioError) as caught:
+        parse(BROKEN, "bad", HERE, "bad.toml")
+    found = {(mistake.line, mistake.key): mistake for mistake in caught.value.mistakes}
+    assert set(found) == {
+        (2, "title"),
+        (4, "sim.regions.us"),
+        (5, "sim.choas"),
+        (7, "op"),
+        (8, "op.at"),
+        (12, "op.at"),
+        (13, "op.promote"),
+        (14, "op.by"),
+        (15, "op.via"),
+        (19, "fault.kind"),
+        (21, "fault"),
+        (28, "expect.blast_radius"),
+        (31, "policy.text"),
+    }
+    assert "chaos?" in found[5, "sim.choas"].expected
+    assert found[14, "op.by"].found == "'nobody'"
+    assert str(caught.value).startswith("bad.toml: line 2: title: found 3, expected a text")
+
+
+@pytest.mark.parametrize(("text", "line"), [("title = ", 1), ("[sim]\nregions = {", 2), ("a = 1\na = 2", 2)])
+def test_what_is_no_toml_has_a_line_too(text, line):
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, "bad", HERE)
+    assert caught.value.mistakes[0].line in (line, line + 1)
+
+
+def test_a_users_own_fleet_policy_and_plan(tmp_path):
+    (tmp_path / "fleet.json").write_text(
+        '{"instances": [{"instance": "billing-7", "region": "eu", "labels": {"region": "eu", "team": "pay"}},'
+        ' {"instance": "search-1", "region": "us", "labels": {}}]}'
+    )
+    (tmp_path / "refunds.fpl").write_text("agent * { default permit }")
+    (tmp_path / "mine.toml").write_text(
+        '[inventory]\nfile = "fleet.json"\n[policy]\nfile = "refunds.fpl"\n[rollout]\nstages = [1, 2]\n'
+        '[[op]]\nat = "1s"\npush = "r1"\n[[op]]\nat = "2s"\nkill = "billing-7"\nname = "k1"\n'
+    )
+    scenario = load(tmp_path / "mine.toml")
+    assert scenario.fleet == (
+        Agent("billing-7", "eu", (("team", "pay"),)),
+        Agent("search-1", "us", ()),
+    )
+    assert scenario.policy == "agent * { default permit }"
+    assert scenario.ops[0].stages.counts == (1, 2)
+
+
+def test_scenarios_are_found_by_name_or_path():
+    names = [each.name for each in shipped()]
+    assert len(names) >= 15
+    assert names == sorted(names)
+    assert find(names[0]) == find(str(find(names[0])))
+    with pytest.raises(UnknownScenarioError):
+        find("no-such-scenario")
+
+
+def test_every_scenario_that_ships_says_what_it_shows_and_can_fail():
+    for each in shipped():
+        scenario = load(each.path)
+        assert scenario.title
+        expect = scenario.expect
+        assert expect.denied or expect.status or expect.running or expect.marks or expect.blast_radius, (
+            each.name
+        )
+    assert any(folder.is_dir() for folder in FOLDERS)

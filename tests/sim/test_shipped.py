@@ -1,0 +1,63 @@
+"""The scenarios that ship pass; what they expect can fail; a failure of the past stays mended."""
+
+from dataclasses import replace
+
+import pytest
+
+from faramesh_mesh.fleet.fleet import RolloutStatus
+from faramesh_sim.run import run
+from faramesh_sim.scenario.model import Expect
+from faramesh_sim.scenario.shipped import find_scenario, shipped
+from faramesh_sim.swarm import draw
+
+LONG = ("hostile-third", "thousand-node-region-cut", "your-rollout-when-a-region-is-cut", "silent-hosts")
+QUICK = [each.name for each in shipped() if each.name not in LONG]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_scenario_that_ships_passes(name):
+    outcome = run(find_scenario(name), 1)
+    assert outcome.violations == ()
+    assert outcome.unknown == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LONG)
+def test_a_long_scenario_that_ships_passes(name):
+    assert run(find_scenario(name), 1).violations == ()
+
+
+@pytest.mark.parametrize(
+    "expect",
+    [
+        Expect(denied=("n03",)),
+        Expect(running=(("n00", "r1"),)),
+        Expect(status=(("r1", RolloutStatus.ABORTED),)),
+        Expect(marks=("a hostile machine spoke",)),
+        Expect(blast_radius=10_000),
+        Expect(kill_everywhere=1),
+    ],
+    ids=lambda expect: str(expect)[7:40],
+)
+def test_what_is_expected_can_fail(expect):
+    scenario = replace(find_scenario("region-cut-during-canary"), expect=expect)
+    outcome = run(scenario, 1)
+    assert outcome.violations, expect
+    assert {each.invariant for each in outcome.violations} <= {"EXPECTED", "BLAST_RADIUS", "CONTAINMENT"}
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_another():
+    scenario = find_scenario("kill-during-heal")
+    traces = [run(scenario, seed).trace for seed in (1, 1, 2)]
+    assert traces[0] == traces[1] != traces[2]
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        501,  # a region put back from older disks agreed with itself, and permitted before it met the others
+        12,
+    ],
+)
+def test_a_failure_that_was_found_stays_mended(seed):
+    assert run(draw(seed), seed).violations == ()
