@@ -31,6 +31,10 @@ test *args:
 test-slow *args:
     python -m pytest -m slow {{args}}
 
+# The standard sweep with each seeded bug in force, until it is caught: an hour; a table, and JSON in out/
+seeded-bugs *args:
+    PYTHONPATH=tests python -m sim.seeded_bugs.prove {{args}}
+
 # What is measured: a table, and JSON in out/
 bench *args:
     PYTHONPATH=tests python -m benchmarks {{args}}

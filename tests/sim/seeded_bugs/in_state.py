@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sim.seeded_bugs.bug import bug, replaced
 
+from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip import holdings, offers, readiness, reconcile, status_table, timers
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.own_status import OwnStatus
@@ -39,7 +40,7 @@ def _kind(data: bytes) -> Kind:
     return header[0]
 
 
-@bug("CONVERGENCE")
+@bug("CONVERGENCE", "SAME_RECORDS_SAME_DECISION")
 def fingerprint_misses_cosigns():
     """Cosignatures are not part of the fingerprint: what a flood missed of them is never repaired."""
 
@@ -72,7 +73,7 @@ def forward_before_verify():
 
 @bug("CONVERGENCE", "CONTAINMENT", "DURABILITY")
 def clock_used_in_admission():
-    """A record that was signed later than the local clock shows is refused."""
+    """A record is refused whose signer's clock is off from the local one by more than two seconds."""
     walls: dict[int, int] = {}
 
     def watching(original):
@@ -91,9 +92,9 @@ def clock_used_in_admission():
             if (
                 record is not None
                 and not isinstance(record, Rejected)
-                and record.head.at > walls.get(id(self.fleet), record.head.at) + 1_000
+                and abs(record.head.at - walls.get(id(self.fleet), record.head.at)) > 2_000
             ):
-                return Rejected(Reason.OVER_QUOTA, "from the future")
+                return Rejected(Reason.OVER_QUOTA, "of another time")
             return original(self, data)
 
         return admit
@@ -125,15 +126,33 @@ def acknowledged_before_durable():
 
 @bug("FORKED_CHAIN")
 def older_view_reuses_a_number():
-    """An operator's client takes the end of its chain from the node it speaks to, not from its own journal."""
+    """An operator's client knows its chain from the node it speaks to alone, and keeps neither journal nor records."""
 
-    def made(original):
-        def head(records, key, at, journalled=authoring.NO_CHAIN):
+    def forgetting(original):
+        def head(records, key, at, _journalled=authoring.NO_CHAIN):
             return original(records, key, at)
 
         return head
 
-    return replaced(operator, "next_head", made)
+    def anew(original):
+        def learn(self, records, bodies, chain):
+            shown = list(records)
+            if any(record.kind is Kind.ENROLMENT for record in shown):  # by a node, not by a fellow signer
+                self.records = record_set.RecordSet(chain)
+                self.fleet = Fleet(self.records, self.bodies)
+            original(self, shown, bodies, chain)
+
+        return learn
+
+    @contextmanager
+    def all_three():
+        with ExitStack() as stack:
+            stack.enter_context(replaced(operator, "next_head", forgetting))
+            stack.enter_context(replaced(operator, "head_of_kill", forgetting))
+            stack.enter_context(replaced(operator.Operator, "learn", anew))
+            yield
+
+    return all_three()
 
 
 @bug("STATUS_TRUTH")
