@@ -1,5 +1,7 @@
 """Every seeded bug is caught by the invariant that is meant to catch it, and by none where it is not there."""
 
+from pathlib import Path
+
 import pytest
 from sim.seeded_bugs import in_fleet, in_state
 from sim.seeded_bugs.bug import BUGS
@@ -39,3 +41,10 @@ def test_a_bug_is_caught(bug):
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
 def test_the_standard_sweep_catches_it(bug):
     assert catch(bug, 1, 200) is not None
+
+
+def test_the_page_names_every_bug_and_what_catches_it():
+    text = (Path(__file__).parents[2] / "docs" / "simulator-proof.md").read_text()
+    for bug in BUGS:
+        assert f"| `{bug.name}`: " in text
+        assert f" | {', '.join(bug.caught_by)} |" in text

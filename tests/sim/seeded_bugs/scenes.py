@@ -185,7 +185,7 @@ def hung() -> Simulation:
 
 
 def late_past() -> Simulation:
-    """A base policy on its way over links of very different delays: some records come before what their signers had seen."""
+    """Links of very different delays: some records come before what their signers had seen. A scenario of the swarm."""
     return _small()
 
 
@@ -249,7 +249,7 @@ def scene(name: str) -> Scenario:
     if name == "scoped":
         made = replace(made, trust=Trust(keys=(KeySpec("killer-eu", KILLER, "region=eu"),)))
     if name == "late_past":
-        made = replace(draw(1, 16), ops=(), faults=(), chaos=2 * S, settle=20 * S)
+        made = draw(1, 16)
     if name == "skewed":
         made = replace(made, clock_skew=5_000)
     return replace(made, name=name)
