@@ -156,6 +156,7 @@ class Liveness:
         refutes = False
         for suspicion in message.suspicions:
             node = suspicion.slot.node
+            link.suspicions.pop((node, suspicion.accuser), None)  # the peer knows it
             held = self._slot_of(node)
             if suspicion.slot.order < held.order or self._members.region(node) is None:
                 continue

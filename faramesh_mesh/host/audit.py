@@ -156,13 +156,14 @@ def verify(entries: Iterable[bytes]) -> Head | Broken:
 def notes(before: Enforcement | None, after: Enforcement) -> tuple[Note, ...]:
     """What to enter when an agent's enforcement changes: kills that begin and end, what is adopted, refused, denied."""
     agent = after.state.agent
-    had = () if before is None else before.kills
+    had = {} if before is None else dict.fromkeys(before.kills)
+    have = dict.fromkeys(after.kills)
     denials = [denial.decision for denial in after.state.tool_denials]
     if after.state.deny is not None:
         denials.append(after.state.deny)
     words = {decision.record: str(decision) for decision in denials if decision.record is not None}
-    found = [Note(Event.KILLED, agent, kill, words.get(kill, "")) for kill in after.kills if kill not in had]
-    found += [Note(Event.LIFTED, agent, kill, "") for kill in had if kill not in after.kills]
+    found = [Note(Event.KILLED, agent, kill, words.get(kill, "")) for kill in have if kill not in had]
+    found += [Note(Event.LIFTED, agent, kill, "") for kill in had if kill not in have]
     if after.version is not None and (before is None or before.version != after.version):
         version = after.version
         if before is None or before.version is None or before.version.policy != version.policy:

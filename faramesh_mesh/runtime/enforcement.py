@@ -214,8 +214,9 @@ class Enforcer:
                 continue
             self._seen[agent] = now
             enforced: list[_Enforced] = []
+            held = frozenset() if before is None else frozenset(before.kills)
             for kill in now.kills:
-                if before is None or kill not in before.kills:
+                if kill not in held:
                     decision = self._gate.decide(CONTAINMENT_CHECK, agent)
                     enforced.append(_Enforced(kill, decision, time.monotonic_ns(), cancelled))
             self._untold.append(_Untold(before, now, tuple(enforced)))
