@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.rollout import Rollout
+from faramesh_mesh.records.roster import decode_roster
 from faramesh_sim.engine import Nanoseconds
 
 
@@ -28,13 +30,14 @@ class Entry:
 class Ledger:
     """All records by id, in the order in which they were signed. `names` are what the scenario calls them."""
 
-    __slots__ = ("entries", "names", "numbers")
+    __slots__ = ("_rosters", "entries", "names", "numbers")
 
     def __init__(self) -> None:
         self.entries: dict[RecordId, Entry] = {}
         self.names: dict[str, Record] = {}
         self.numbers: dict[tuple[KeyId, int], Record] = {}
         """The first record that an honest key signed under each number."""
+        self._rosters: dict[RecordId, frozenset[str]] = {}
 
     def enter(
         self, record: Record, at: Nanoseconds, by: str, *, stolen: bool = False, body: bytes | None = None
@@ -46,6 +49,16 @@ class Ledger:
         """The scenario calls it so."""
         if name:
             self.names[name] = record
+
+    def roster(self, plan: RecordId) -> frozenset[str]:
+        """The agents that a plan's signer listed."""
+        known = self._rosters.get(plan)
+        if known is None:
+            body = self.entries[plan].body
+            roster = () if body is None else decode_roster(body)
+            names = () if isinstance(roster, Rejected) else roster
+            known = self._rosters[plan] = frozenset(entry.agent for entry in names)
+        return known
 
     def plan_of(self, policy: RecordId) -> str:
         """What the scenario calls the plan that brings a policy."""

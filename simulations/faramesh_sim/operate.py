@@ -372,6 +372,9 @@ class Operations:
         def answered(outcomes: tuple[Outcome, ...]) -> None:
             if any(outcome.rejected is not None for outcome in outcomes):
                 self._world.marks.sometimes("a node refused what an operator handed in")
+                for record, outcome in zip(delivery.bundle.records, outcomes, strict=False):
+                    if outcome.rejected is not None:
+                        self._world.refused(machine, record, outcome.rejected)
             else:
                 delivery.holders.add(machine.place)
                 self._world.acknowledged(machine, tuple(delivery.bundle.records))

@@ -12,6 +12,7 @@ from faramesh_mesh.gossip.events import Event, Received
 from faramesh_mesh.gossip.rng import SplitMix64
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Verify, verify
 from faramesh_sim.clocks import START_MS
@@ -274,6 +275,11 @@ class World:
         self.directed_at.acknowledged = machine
         for invariant in self.invariants:
             self._hear(invariant.acknowledged(machine, records))
+
+    def refused(self, machine: Machine, record: Record, why: Rejected) -> None:
+        """A machine refused a record that an operator handed in."""
+        for invariant in self.invariants:
+            self._hear(invariant.refused(machine, record, why))
 
     def started(self, machine: Machine) -> None:
         """A process begins."""

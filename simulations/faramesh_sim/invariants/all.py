@@ -5,9 +5,11 @@ To come with what they are about: freshness (no permit past a lease), gates (no 
 
 from typing import TYPE_CHECKING
 
+from faramesh_sim.invariants.admission import GenuineRefused
 from faramesh_sim.invariants.availability import Availability
 from faramesh_sim.invariants.blast_radius import BlastRadius
 from faramesh_sim.invariants.chains import ForkedChain
+from faramesh_sim.invariants.conflicts import ConflictIgnored
 from faramesh_sim.invariants.containment import Containment
 from faramesh_sim.invariants.convergence import Convergence
 from faramesh_sim.invariants.durability import Durability
@@ -16,6 +18,7 @@ from faramesh_sim.invariants.expectations import Expected
 from faramesh_sim.invariants.halts import HaltIgnored
 from faramesh_sim.invariants.invariant import Invariant
 from faramesh_sim.invariants.killed_permit import KilledPermit
+from faramesh_sim.invariants.pins import PinOverrun
 from faramesh_sim.invariants.same_records import SameRecords
 from faramesh_sim.invariants.stale_gate import StaleGate
 from faramesh_sim.invariants.stale_start import StaleStart
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 KINDS: tuple[type[Invariant], ...] = (
     UnsignedEffect,
     HaltIgnored,
+    ConflictIgnored,
+    PinOverrun,
     ForkedChain,
+    GenuineRefused,
     StaleStart,
     KilledPermit,
     Durability,

@@ -20,8 +20,8 @@ _ENDED = (RolloutStatus.ABORTED, RolloutStatus.SUPERSEDED)
 
 
 class EpochRegress(Invariant):
-    """On one machine, between two losses of its disk, plans only go forward, and so does what its agent runs; unless a kill, an
-    abort, a supersession, a revocation or the end of a pin says otherwise."""
+    """On one machine, between two losses of its disk, plans only go forward, and so does what its agent runs; unless a restore, an
+    abort, a supersession or the end of a pin says otherwise. A plan that is voided may go back; its agent denies then."""
 
     name = "EPOCH_REGRESS"
     promise = 7
@@ -45,8 +45,14 @@ class EpochRegress(Invariant):
         if not machine.honest:
             return
         law = self.world.law(process)
-        if law.has_void():
-            return
+        if not law.has_void():
+            yield from self._forward(process)
+        # Where a grant was voided the agent denies: it never falls back to an older epoch by itself.
+        yield from self._agent(process, law)
+
+    def _forward(self, process: "Process") -> Found:
+        """Epochs and stages do not go back, and what has ended has ended."""
+        machine = process.machine
         seen = self._plans.setdefault(machine.place, {})
         for view in process.node.fleet.rollouts():
             now = view.epoch, view.stage, view.status
@@ -60,7 +66,6 @@ class EpochRegress(Invariant):
                 yield self.violated(name, f"epoch, stage {before[:2]} became {now[:2]}", machine)
             if before[2] in _ENDED and now[2] not in _ENDED:
                 yield self.violated(name, f"{before[2].value} became {now[2].value}", machine)
-        yield from self._agent(process, law)
 
     def _mark(self, view: RolloutView) -> None:
         if view.status is RolloutStatus.HELD and not view.holds:

@@ -1,5 +1,6 @@
 """HALT_IGNORED, promise 4: an abort acts wherever it arrives, at once and for ever; a hold admits nobody new."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.effects import Persist
@@ -7,6 +8,7 @@ from faramesh_mesh.records.halt import Hold
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort, Rollout
 from faramesh_sim.engine import Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 class HaltIgnored(Invariant):
     """Nobody runs what only an aborted plan brings (unless that plan says that its adopters go on), and nobody takes up what only a
-    plan brings that is held."""
+    plan brings that is held. Where an abort says that its plan denies, nobody falls back to what was before it."""
 
     name = "HALT_IGNORED"
     promise = 4
@@ -68,6 +70,29 @@ class HaltIgnored(Invariant):
             elif plans and is_new and all(self._held_up(law, plan, machine) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(name, f"{machine.name} took it up, and holds a hold of it", machine)
+            elif plans and not law.has_void() and not any(True for _ in law.of(Kind.RESTORE)):
+                for stopped in self._stopped(law, machine):
+                    if all(law.saw_all_of(stopped, plan) for plan in plans):
+                        name = self.world.ledger.called(stopped.id)
+                        yield self.violated(
+                            name, f"{machine.name} runs what was before it: its abort denies", machine
+                        )
+
+    def _stopped(self, law: Law, machine: "Machine") -> Iterator[Record]:
+        """The plans held that had reached the whole roster, the agent in it, and were then aborted or superseded so that they deny."""
+        for plan in law.of(Kind.ROLLOUT):
+            payload = plan.payload
+            if (
+                isinstance(payload, Rollout)
+                and payload.on_abort is OnAbort.DENY
+                and not payload.is_pin
+                and payload.selector.matches(machine.facts)
+                and law.aborted(plan, machine.facts)
+                and law.granted(plan, machine.facts)
+                and law.open_stage(plan, Role.ROLLOUT, machine.facts) >= len(payload.stages)
+                and machine.name in self.world.ledger.roster(plan.id)
+            ):
+                yield plan
 
     def _held_up(self, law: Law, plan: Record, machine: "Machine") -> bool:
         """Whether a hold stands that was there when the machine took the plan up. It does so when its journal goes to the disk,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rejection import Rejected
 from faramesh_sim.engine import Nanoseconds
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class Invariant:
 
     def acknowledged(self, machine: "Machine", records: tuple[Record, ...]) -> Found:  # noqa: ARG002
         """A machine told an operator that records are durable."""
+        return iter(())
+
+    def refused(self, machine: "Machine", record: Record, why: Rejected) -> Found:  # noqa: ARG002
+        """A machine refused a record that an operator signed and handed in."""
         return iter(())
 
     def started(self, machine: "Machine") -> Found:  # noqa: ARG002

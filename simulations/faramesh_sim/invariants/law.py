@@ -159,18 +159,23 @@ class Law:
             other = later.payload
             if not isinstance(other, Rollout) or plan.id not in other.supersedes or not self.saw(later, plan):
                 continue
-            by = Role.RESTORE if later.kind is Kind.RESTORE else Role.ROLLOUT
-            policy = self.held.get(other.policy)
-            if (
-                policy is not None
-                and self.enough(self.signers(later, by, labels), by)
-                and self.enough(self.signers(policy, Role.POLICY, labels), Role.POLICY)
-                and self.held.holds_past(later)
-                and self.held.holds_past(policy)
-                and self.open_stage(plan, role, labels, seen_by=later) < final
-            ):
+            if self.granted(later, labels) and self.open_stage(plan, role, labels, seen_by=later) < final:
                 return True
         return False
+
+    def granted(self, plan: Record, labels: Labels | None) -> bool:
+        """Whether enough keys signed a plan and its policy, and the past of both is held; whatever was voided."""
+        payload = plan.payload
+        assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
+        role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
+        policy = self.held.get(payload.policy)
+        return (
+            policy is not None
+            and self.enough(self.signers(plan, role, labels), role)
+            and self.enough(self.signers(policy, Role.POLICY, labels), Role.POLICY)
+            and self.held.holds_past(plan)
+            and self.held.holds_past(policy)
+        )
 
     def held_up(self, plan: Record, labels: Labels | None) -> bool:
         """Whether a hold of a plan stands: one that no release names which enough keys signed."""
@@ -199,6 +204,14 @@ class Law:
             return later.head.seq > earlier.head.seq
         index = self.held.chain.index(earlier.key)
         return dict(later.head.seen).get(-1 if index is None else index, 0) >= earlier.head.seq
+
+    def saw_all_of(self, later: Record, earlier: Record) -> bool:
+        """Whether the signer of one record had seen another, and all that its signer had seen: then its epoch is higher."""
+        own = self.held.chain.index(later.key)
+        seen = dict(later.head.seen)
+        if own is not None:
+            seen[own] = later.head.seq - 1
+        return self.saw(later, earlier) and all(seen.get(index, 0) >= seq for index, seq in earlier.head.seen)
 
     def past_is_held(self, record: Record) -> bool:
         """Whether everything is held that the signer of a record says that he had seen."""

@@ -68,6 +68,14 @@ class StatusTruth(Invariant):
                     other.name, f"{machine.name} holds an old status of {other.name}", machine, other
                 )
             return
+        if held.payload.order > own.payload.order or held.payload.at != own.payload.at:
+            yield self.violated(
+                other.name,
+                f"{machine.name} holds a status that {other.name} signed in a former life",
+                machine,
+                other,
+            )
+            return
         if self._is_large:
             return  # what changed last may not have been signed yet: statuses of a large fleet keep to a budget
         reports = {report.agent: report for report in held.payload.agents}

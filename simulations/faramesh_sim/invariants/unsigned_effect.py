@@ -3,20 +3,16 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.effects import Persist
-from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
-from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
-from faramesh_mesh.records.roster import decode_roster
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
 
 if TYPE_CHECKING:
     from faramesh_sim.process import Process
-    from faramesh_sim.world import World
 
 
 class UnsignedEffect(Invariant):
@@ -25,10 +21,6 @@ class UnsignedEffect(Invariant):
 
     name = "UNSIGNED_EFFECT"
     promise = 2
-
-    def __init__(self, world: "World") -> None:
-        super().__init__(world)
-        self._rosters: dict[RecordId, set[str]] = {}
 
     def took_in(self, process: "Process", effect: Persist) -> Found:
         """Records came in: the ledger knows each."""
@@ -74,20 +66,10 @@ class UnsignedEffect(Invariant):
         stage = law.open_stage(plan, role, labels)
         if stage < 1:
             return "too few keys opened a stage of the plan"
-        if stage < len(payload.stages) and agent not in self._roster(plan):
+        if stage < len(payload.stages) and agent not in self.world.ledger.roster(plan.id):
             return "the agent is not on the plan's roster"
         if not law.past_is_held(plan):
             return "what the plan's signer had seen is not held"
         if not all(term.matches(labels) for term in payload.selector.terms):
             return "the plan does not select the agent"
         return ""
-
-    def _roster(self, plan: Record) -> set[str]:
-        """The agents that a plan's signer listed."""
-        known = self._rosters.get(plan.id)
-        if known is None:
-            body = self.world.ledger.entries[plan.id].body
-            roster = () if body is None else decode_roster(body)
-            names = () if isinstance(roster, Rejected) else tuple(entry.agent for entry in roster)
-            known = self._rosters[plan.id] = set(names)
-        return known
