@@ -8,11 +8,12 @@ from dataclasses import replace
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet import authorise, kills, rollouts, validity
+from faramesh_mesh.fleet.authority import Cause, Denial
 from faramesh_mesh.fleet.cohorts import order
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.preview import roster_of
 from faramesh_mesh.fleet.rollouts import Plan
-from faramesh_mesh.host import enforce, gate
+from faramesh_mesh.host import enforce, gate, journal
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
@@ -256,3 +257,106 @@ def snapshot_is_kept():
         return install
 
     return replaced(gate.Gate, "install", made)
+
+
+@bug("RESTORE_CONDITIONS")
+def restore_by_one_key():
+    """One restore key is enough, where the root asks for two."""
+    return replaced(
+        RootChain,
+        "threshold",
+        lambda original: lambda self, role: 1 if role is Role.RESTORE else original(self, role),
+    )
+
+
+@bug("HALT_IGNORED")
+def abort_needs_a_quorum():
+    """An abort counts only once as many operators have signed one as must sign a rollout."""
+
+    def made(original):
+        def aborted(self, plan, coverage):
+            signers = {record.key for record in self._index.aborts.get(plan.record.id, ())}
+            enough = len(signers) >= self._records.chain.threshold(Role.ROLLOUT)
+            return enough and original(self, plan, coverage)
+
+        return aborted
+
+    return replaced(rollouts.Rollouts, "aborted", made)
+
+
+@bug("HALT_IGNORED")
+def aborted_plan_falls_back():
+    """An abort of a plan that says "deny" lets its agents fall back to what they ran before."""
+
+    def made(original):
+        def versions(self, agent, wall):
+            found = original(self, agent, wall)
+            if not isinstance(found, Denial) or found.cause is not Cause.ABORTED:
+                return found
+            of_line = self._rollouts.of_line
+
+            def others(line):
+                plans = of_line(line)
+                return tuple(plan for plan in plans if plan.record.id != found.record)
+
+            with replaced(rollouts.Rollouts, "of_line", lambda _original: lambda _self, line: others(line)):
+                return versions(self, agent, wall)
+
+        return versions
+
+    return replaced(authorise.Authoriser, "_versions", made)
+
+
+@bug("HALT_IGNORED")
+def release_lifts_every_hold():
+    """A release lifts all holds of its plan, those too that its signer had not seen."""
+
+    def made(original):
+        def holds(self, plan, coverage):
+            return () if self._index.releases.get(plan.record.id) else original(self, plan, coverage)
+
+        return holds
+
+    return replaced(rollouts.Rollouts, "holds", made)
+
+
+@bug("CONFLICT_IGNORED")
+def concurrent_plans_go_on():
+    """Two plans whose signers did not know of each other do not freeze each other."""
+    return replaced(rollouts.Rollouts, "_find_rivals", lambda _original: lambda *_arguments: iter(()))
+
+
+@bug("PIN_OVERRUN")
+def pin_never_ends():
+    """What was pinned for a while stays."""
+    return replaced(rollouts.Rollouts, "expired", lambda _original: staticmethod(lambda _plan, _wall: False))
+
+
+@bug("UNSIGNED_EFFECT", "BLAST_RADIUS")
+def one_key_votes_twice():
+    """Votes are counted by record: one operator who votes twice opens a stage that takes two."""
+
+    def made(_original):
+        def open_stage(self, plan, coverage, seen_by=None):
+            role, quorum = self._quorum(plan)
+            voters = {}
+            for record in self._index.votes.get(plan.record.id, ()):
+                seen = seen_by is None or self._records.has_seen(seen_by, record)
+                if seen and self._validity.grants(record):
+                    voters.setdefault(record.payload.stage, []).append(record.key)
+            stage = 0
+            while stage < plan.final:
+                if self._validity.count(voters.get(stage + 1, []), role, coverage) < quorum:
+                    break
+                stage += 1
+            return stage
+
+        return open_stage
+
+    return replaced(rollouts.Rollouts, "open_stage", made)
+
+
+@bug("EPOCH_REGRESS", beyond_the_sweep="the thieves of the swarm hold kill keys, which grant nothing")
+def voided_plan_falls_back():
+    """An agent whose plan was voided falls back, in silence, to what it ran before."""
+    return replaced(journal.HostJournal, "after_void", lambda _original: lambda *_arguments: None)

@@ -8,16 +8,18 @@ from dataclasses import replace
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet.fleet import Fleet
-from faramesh_mesh.gossip import holdings, offers, readiness, reconcile, status_table, timers
+from faramesh_mesh.gossip import flood, holdings, offers, readiness, reconcile, status_table, timers
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.records.envelope import open_header
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.runtime import restore
-from faramesh_mesh.state import authoring, record_set
+from faramesh_mesh.state import record_set
+from faramesh_mesh.state.authoring import NO_CHAIN
+from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.admission import admit_claim
-from faramesh_sim import operator
+from faramesh_sim import operate, operator
 
 
 @bug("DURABILITY", "KILLED_PERMIT")
@@ -71,7 +73,7 @@ def forward_before_verify():
     )
 
 
-@bug("CONVERGENCE", "CONTAINMENT", "DURABILITY")
+@bug("GENUINE_REFUSED", "CONVERGENCE", "CONTAINMENT")
 def clock_used_in_admission():
     """A record is refused whose signer's clock is off from the local one by more than two seconds."""
     walls: dict[int, int] = {}
@@ -128,28 +130,25 @@ def acknowledged_before_durable():
 def older_view_reuses_a_number():
     """An operator's client knows its chain from the node it speaks to alone, and keeps neither journal nor records."""
 
-    def forgetting(original):
-        def head(records, key, at, _journalled=authoring.NO_CHAIN):
-            return original(records, key, at)
+    def unjournalled(original):
+        return lambda records, key, at, _journalled=NO_CHAIN: original(records, key, at)
 
-        return head
-
-    def anew(original):
-        def learn(self, records, bodies, chain):
-            shown = list(records)
-            if any(record.kind is Kind.ENROLMENT for record in shown):  # by a node, not by a fellow signer
-                self.records = record_set.RecordSet(chain)
-                self.fleet = Fleet(self.records, self.bodies)
-            original(self, shown, bodies, chain)
+    def learning(original):
+        def learn(self, by, via):
+            for name in by:
+                client = self._world.operator(name)
+                client.records = RecordSet(client.records.chain)
+                client.fleet = Fleet(client.records, client.bodies)
+            original(self, by, via)
 
         return learn
 
     @contextmanager
     def all_three():
         with ExitStack() as stack:
-            stack.enter_context(replaced(operator, "next_head", forgetting))
-            stack.enter_context(replaced(operator, "head_of_kill", forgetting))
-            stack.enter_context(replaced(operator.Operator, "learn", anew))
+            stack.enter_context(replaced(operate.Operations, "_learn", learning))
+            for name in ("next_head", "head_of_kill"):
+                stack.enter_context(replaced(operator, name, unjournalled))
             yield
 
     return all_three()
@@ -195,3 +194,39 @@ def ready_at_once():
         return settle
 
     return replaced(readiness.Readiness, "settle", made)
+
+
+@bug("CONVERGENCE")
+def flood_of_forks_keeps_the_first():
+    """Of too many records under one number those stay that came first, not those with the smallest ids."""
+
+    def made(original):
+        def surplus(self, slot):
+            found = original(self, slot)
+            return found and next((held for held in slot if held.id not in self._order), found)
+
+        return surplus
+
+    return replaced(record_set.RecordSet, "_surplus", made)
+
+
+@bug("CONTAINMENT", "CONVERGENCE")
+def kill_that_a_flood_missed_stays_missed():
+    """Kills go to one neighbour only, and nodes that differ take themselves for equal."""
+
+    def spreading(original):
+        def mark(self, link, record_id, mono):
+            others = [each for each in self._links.all.values() if record_id in each.urgent]
+            if not others:
+                original(self, link, record_id, mono)
+
+        return mark
+
+    @contextmanager
+    def both():
+        with ExitStack() as stack:
+            stack.enter_context(replaced(reconcile.Reconcile, "compare", lambda _original: lambda *_: True))
+            stack.enter_context(replaced(flood.Flood, "_mark_urgent", spreading))
+            yield
+
+    return both()

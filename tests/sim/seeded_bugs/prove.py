@@ -15,6 +15,8 @@ from pathlib import Path
 from sim.seeded_bugs import in_fleet, in_state
 from sim.seeded_bugs.bug import BUGS, Bug
 
+from faramesh_sim.invariants.invariant import Violation
+from faramesh_sim.outcome import Outcome
 from faramesh_sim.run import Options, run
 from faramesh_sim.swarm import draw
 
@@ -40,10 +42,14 @@ def catch(bug: Bug, first: int, seeds: int, nodes: int = 30) -> Caught | None:
         with bug.patch():
             outcome = run(draw(seed, nodes), seed, Options())
         events += outcome.events
-        for violation in outcome.violations:
-            if violation.invariant in bug.caught_by:
-                return Caught(bug.name, violation.invariant, seed, number, events, violation.seen)
+        for violation in catchers(bug, outcome):
+            return Caught(bug.name, violation.invariant, seed, number, events, violation.seen)
     return None
+
+
+def catchers(bug: Bug, outcome: Outcome) -> tuple[Violation, ...]:
+    """The violations of a run by the invariants that are meant to see a bug."""
+    return tuple(each for each in outcome.violations if each.invariant in bug.caught_by)
 
 
 def main() -> None:
