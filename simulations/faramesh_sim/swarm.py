@@ -62,15 +62,15 @@ def draw(seed: int, nodes: int = 30, chaos: Nanoseconds = CHAOS, settle: Nanosec
 
 @dataclass(slots=True)
 class _Draw:
-    """One scenario being drawn. `plans`, `kills`: names of what was asked for so far."""
+    """One scenario being drawn. `plans`, `kills`: what was asked for so far, by name, and when."""
 
     rng: Rng
     nodes: int
     chaos: Nanoseconds
     by: tuple[str, ...] = ("ops",)
     regions: tuple[tuple[str, int], ...] = ()
-    plans: list[str] = field(default_factory=list)
-    kills: list[str] = field(default_factory=list)
+    plans: dict[str, Nanoseconds] = field(default_factory=dict)
+    kills: dict[str, Nanoseconds] = field(default_factory=dict)
     made: int = 0
 
     def scenario(self, seed: int, settle: Nanoseconds) -> Scenario:
@@ -121,6 +121,16 @@ class _Draw:
         """Whole tenths of a second: ties are wanted."""
         return self.rng.below(self.chaos * 9 // 10 // (SECOND // 10)) * (SECOND // 10)
 
+    def _after(self, at: Nanoseconds) -> Nanoseconds:
+        """Some seconds after something was asked for, mostly: what comes before it is refused as unknown, which is soon tried."""
+        if self.rng.below(4) == 0:
+            return self._at()
+        return min(at + self.rng.uniform(5, 150) * (SECOND // 10), self.chaos)
+
+    def _plan(self) -> tuple[str, Nanoseconds]:
+        """A plan that was asked for, and when."""
+        return self.rng.choice(list(self.plans.items()))
+
     def _lasts(self) -> Nanoseconds:
         return self.rng.choice((1, 3, 6, 10, 20)) * SECOND
 
@@ -166,6 +176,7 @@ class _Draw:
             self._hold,
             self._release,
             self._double_push,
+            self._supersede,
             self._kill_and_restore,
             self._join,
             self._revoke_agent,
@@ -185,11 +196,14 @@ class _Draw:
     def _push(self) -> list[Op]:
         rng = self.rng
         name = self._name("r")
-        older = (rng.choice(self.plans),) if self.plans and rng.below(3) == 0 else ()
-        self.plans.append(name)
+        at = self._at()
+        older: tuple[str, ...] = ()
+        if self.plans and rng.below(3) == 0:
+            known, since = self._plan()
+            at, older = self._after(since), (known,)
+        self.plans[name] = at
         selector = rng.choice(("*", "*", f"region={rng.choice(self.regions)[0]}", "service=billing"))
         stages = rng.choice((Stages(), Stages((1_000, 5_000, 10_000)), Stages((500, 10_000))))
-        at = self._at()
         push = Push(
             at,
             self._via(),
@@ -218,15 +232,15 @@ class _Draw:
 
     def _pin(self) -> list[Op]:
         name = self._name("p")
-        self.plans.append(name)
+        at = self.plans[name] = self._at()
         pin = self.rng.uniform(5, 30) * SECOND
-        return [Push(self._at(), self._via(), self.by, name, self._agent(), pin=pin)]
+        return [Push(at, self._via(), self.by, name, self._agent(), pin=pin)]
 
     def _double_push(self) -> list[Op]:
         """Two people at once, on two sides if there is a cut."""
         at = self._at()
         one, two = self._name("r"), self._name("r")
-        self.plans += [one, two]
+        self.plans |= {one: at, two: at}
         other = ("ops2",) if len(self.by) == 1 else ("ops2", "ops3")
         return [
             Push(at, self._via(), self.by, one),
@@ -236,13 +250,31 @@ class _Draw:
     def _promote(self) -> list[Op]:
         if not self.plans:
             return []
+        plan, since = self._plan()
         to = self.rng.choice((0, 0, 0, 4))
-        return [Promote(self._at(), self._via(), self.by, self.rng.choice(self.plans), to)]
+        promote = Promote(self._after(since), self._via(), self._signers(), plan, to)
+        # Typed again, because nothing seemed to happen: a key that votes twice counts once.
+        again = min(promote.at + 2 * SECOND, self.chaos)
+        return [promote, replace(promote, at=again)] if self.rng.below(3) == 0 else [promote]
+
+    def _supersede(self) -> list[Op]:
+        """One replaces a plan while another opens its last stages, on two sides if there is a cut."""
+        rng = self.rng
+        old, new = self._name("r"), self._name("r")
+        at = self._at()
+        later = min(at + rng.uniform(2, 8) * SECOND, self.chaos)
+        self.plans |= {old: at, new: later}
+        here, there = rng.choice(self.regions)[0], rng.choice(self.regions)[0]
+        return [
+            Push(at, self._via(), self.by, old, stages=rng.choice((Stages(), Stages((1_000, 10_000))))),
+            Push(later, parse_target(here), self.by, new, supersedes=(old,)),
+            Promote(later, parse_target(there), self.by, old, rng.choice((0, 4))),
+        ]
 
     def _kill(self) -> list[Op]:
         rng = self.rng
         name = self._name("k")
-        self.kills.append(name)
+        at = self.kills[name] = self._at()
         selector = rng.choice(
             (
                 self._agent(),
@@ -254,17 +286,16 @@ class _Draw:
         )
         by = rng.choice(("killer", "ops", "ops3", f"killer-{self.regions[0][0]}"))
         tools = rng.choice(((), (), (), ("sim/*",)))
-        return [KillAgents(self._at(), self._via(), (by,), name, selector, tools)]
+        return [KillAgents(at, self._via(), (by,), name, selector, tools)]
 
     def _restore(self) -> list[Op]:
         if not self.kills:
             return self._kill()
         rng = self.rng
         name = self._name("s")
-        self.plans.append(name)
-        kills = tuple(rng.sample(self.kills, rng.uniform(1, min(3, len(self.kills)))))
+        kills = tuple(rng.sample(list(self.kills), rng.uniform(1, min(3, len(self.kills)))))
         stages = rng.choice((Stages((10_000,)), Stages((2_000, 10_000))))
-        at = self._at()
+        at = self.plans[name] = self._after(max(self.kills[kill] for kill in kills))
         same = bool(rng.below(3) == 0)
         reuse = rng.choice(("", "", "base"))
         return [
@@ -278,10 +309,10 @@ class _Draw:
         """One lifts the kill while another kills again: the second kill must stay."""
         agent = self._agent()
         one, two, plan = self._name("k"), self._name("k"), self._name("s")
-        self.kills += [one, two]
-        self.plans.append(plan)
         at = self._at()
         later = min(at + self.rng.uniform(2, 6) * SECOND, self.chaos)
+        self.kills |= {one: at, two: later}
+        self.plans[plan] = later
         return [
             KillAgents(at, self._via(), ("killer",), one, agent),
             Restore(later, self._via(), self.by, plan, (one,), stages=Stages((10_000,))),
@@ -292,17 +323,20 @@ class _Draw:
         if not self.plans:
             return []
         by = (self.rng.choice(("ops", "ops2")),)
-        return [AbortPlan(self._at(), self._via(), by, self.rng.choice(self.plans))]
+        plan, since = self._plan()
+        return [AbortPlan(self._after(since), self._via(), by, plan)]
 
     def _hold(self) -> list[Op]:
         if not self.plans:
             return []
-        return [HoldPlan(self._at(), self._via(), ("ops2",), self.rng.choice(self.plans))]
+        plan, since = self._plan()
+        return [HoldPlan(self._after(since), self._via(), ("ops2",), plan)]
 
     def _release(self) -> list[Op]:
         if not self.plans:
             return []
-        return [ReleasePlan(self._at(), self._via(), self.by, self.rng.choice(self.plans))]
+        plan, since = self._plan()
+        return [ReleasePlan(self._after(since), self._via(), self.by, plan)]
 
     def _join(self) -> list[Op]:
         region = self.rng.choice(self.regions)[0]
