@@ -35,6 +35,10 @@ test-slow *args:
 seeded-bugs *args:
     PYTHONPATH=tests python -m sim.seeded_bugs.prove {{args}}
 
+# Small changes of the code that decides, each of which some test must notice: a sample, as far as half an hour goes
+mutate *args:
+    PYTHONPATH=tests python -m mutation.run {{args}}
+
 # What is measured: a table, and JSON in out/
 bench *args:
     PYTHONPATH=tests python -m benchmarks {{args}}
