@@ -61,21 +61,29 @@ def main() -> None:
     parser.add_argument("--only", default="")
     given = parser.parse_args()
     wanted = [bug for bug in BUGS if not given.only or bug.name in given.only.split(",")]
-    found: list[Caught] = []
-    for bug in wanted:
-        caught = catch(bug, given.first, given.seeds, given.nodes)
-        if caught is None:
-            print(f"{bug.name:42} NOT CAUGHT in {given.seeds} seeds", flush=True)
-            continue
-        found.append(caught)
-        print(
-            f"{bug.name:42} {caught.invariant:28} seed {caught.seed:4}  {caught.seeds:4} seeds  {caught.events:9} events",
-            flush=True,
-        )
     out = Path("out")
     out.mkdir(exist_ok=True)
-    (out / "seeded-bugs.json").write_text(json.dumps([asdict(each) for each in found], indent=2))
-    print(f"{len(found)} of {len(wanted)} caught")
+    found: list[Caught] = []
+    print("| bug | caught by | seed | seeds | events |\n| --- | --- | --- | --- | --- |")
+    for bug in wanted:
+        if bug.beyond_the_sweep:
+            print(f"| {bug.name} | beyond the sweep: {bug.beyond_the_sweep} | | | |", flush=True)
+            continue
+        caught = catch(bug, given.first, given.seeds, given.nodes)
+        if caught is None:
+            print(f"| {bug.name} | **not in {given.seeds} seeds** | | | |", flush=True)
+            continue
+        found.append(caught)
+        cells = (
+            bug.name,
+            caught.invariant,
+            caught.seed,
+            caught.seeds,
+            f"{caught.events:,}".replace(",", " "),
+        )
+        print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
+        (out / "seeded-bugs.json").write_text(json.dumps([asdict(each) for each in found], indent=2))
+    print(f"\n{len(found)} of {len(wanted)} caught by the sweep")
 
 
 if __name__ == "__main__":
