@@ -129,11 +129,17 @@ def test_a_kill_sets_the_flag_of_a_call_in_a_thread(plan, which, request):
 def test_a_kill_cancels_a_call_in_asyncio(plan, which, request):
     mesh = request.getfixturevalue(which)
 
-    async def call():
-        killer = asyncio.get_running_loop().run_in_executor(None, kill, plan)
-        with pytest.raises(CallStoppedError), mesh.guard(PAY):
+    async def guarded(killers):
+        with mesh.guard(PAY):
+            # In flight before the kill is on its way: else it may be denied instead.
+            killers.append(asyncio.get_running_loop().run_in_executor(None, kill, plan))
             await asyncio.sleep(SECONDS)
-        await killer
+
+    async def call():
+        killers = []
+        with pytest.raises(CallStoppedError):
+            await guarded(killers)
+        await killers[0]
         assert asyncio.current_task().cancelling() == 0
         await asyncio.sleep(0)
 
@@ -144,15 +150,15 @@ def test_a_kill_cancels_a_call_in_asyncio(plan, which, request):
 def test_a_kill_cancels_a_call_in_trio(plan, which, request):
     mesh = request.getfixturevalue(which)
 
-    async def guarded():
+    async def guarded(nursery):
         with mesh.guard(PAY):
+            nursery.start_soon(partial(trio.to_thread.run_sync, kill, plan))
             await trio.sleep(SECONDS)
 
     async def call():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(partial(trio.to_thread.run_sync, kill, plan))
             with pytest.raises(CallStoppedError):
-                await guarded()
+                await guarded(nursery)
 
     trio.run(call)
 

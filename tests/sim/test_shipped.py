@@ -1,14 +1,15 @@
 """The scenarios that ship pass; what they expect can fail; a failure of the past stays mended."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_sim.run import run
+from faramesh_sim.scenario.load import load
 from faramesh_sim.scenario.model import Expect
 from faramesh_sim.scenario.shipped import find_scenario, shipped
-from faramesh_sim.swarm import draw
 
 LONG = ("hostile-third", "thousand-node-region-cut", "your-rollout-when-a-region-is-cut", "silent-hosts")
 QUICK = [each.name for each in shipped() if each.name not in LONG]
@@ -52,12 +53,10 @@ def test_the_same_seed_is_the_same_run_and_another_is_another():
     assert traces[0] == traces[1] != traces[2]
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [
-        501,  # a region put back from older disks agreed with itself, and permitted before it met the others
-        12,
-    ],
-)
-def test_a_failure_that_was_found_stays_mended(seed):
-    assert run(draw(seed), seed).violations == ()
+FOUND = sorted((Path(__file__).parent / "found").glob("*.toml"))
+"""Failures of the past as explicit scenarios: they outlive changes of the swarm that drew them."""
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_a_failure_that_was_found_stays_mended(path):
+    assert run(load(path)).violations == ()
