@@ -14,7 +14,6 @@ from faramesh_cli.output import Answer, Json
 from faramesh_cli.parsing import Share, awaited, counted, duration_ms
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.session import Draft, Session, open_session
-from faramesh_mesh.fleet.kills import LiveKill
 from faramesh_mesh.fleet.preview import KillPreview, preview_kill
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON
@@ -183,10 +182,7 @@ class Seen:
         return len(self._after) >= share.of(len(self._agents))
 
     def _denies(self, agent: str) -> bool:
-        payload = self._record.payload
-        return isinstance(payload, Kill) and acknowledges(
-            self._known.report(agent), LiveKill(self._record, payload)
-        )
+        return acknowledges(self._known.report(agent), self._record)
 
     def answer(self, session: Session, delivery: str, share: Share) -> Answer:
         """The answer: nothing in it was not seen."""

@@ -15,10 +15,10 @@ from faramesh_cli.refusal import misused
 from faramesh_cli.session import open_session
 from faramesh_mesh.fleet.authority import Cause
 from faramesh_mesh.fleet.enrolments import Enrolled
-from faramesh_mesh.fleet.kills import LiveKill
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind, short
 from faramesh_mesh.records.policy import Policy
+from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.selector import EVERY, INSTANCE, Selector
 from faramesh_mesh.records.status import KILL_PREFIX, AgentReport, Standing
 from faramesh_mesh.runtime.control.answers import Hearing
@@ -182,7 +182,7 @@ def _row(known: Knowledge, agent: str) -> Row:
         stage=0 if report is None else report.stage,
         kills=tuple(short(Kind.KILL, kill.record.id) for kill in kills),
         unacknowledged=tuple(
-            short(Kind.KILL, kill.record.id) for kill in kills if not acknowledges(report, kill)
+            short(Kind.KILL, kill.record.id) for kill in kills if not acknowledges(report, kill.record)
         ),
         seen_ms=None if heard is None else heard.ago_ms,
         node="" if enrolled is None else enrolled.enrolment.node_id.hex(),
@@ -192,9 +192,9 @@ def _row(known: Knowledge, agent: str) -> Row:
     )
 
 
-def acknowledges(report: AgentReport | None, kill: LiveKill) -> bool:
+def acknowledges(report: AgentReport | None, kill: Record) -> bool:
     """Whether an agent's node says that it denies by this kill."""
-    return report is not None and kill.record.id[:KILL_PREFIX] in report.kills
+    return report is not None and kill.id[:KILL_PREFIX] in report.kills
 
 
 def _policy(known: Knowledge, report: AgentReport | None) -> str:

@@ -42,9 +42,7 @@ class Authoriser:
     def authorise(self, agent: str, wall: int) -> Authority:
         """What the records let an agent do at wall time `wall` (milliseconds since 1970; only pins depend on it)."""
         live = self._kills.live(agent)
-        denials = [
-            self._denial(Cause.KILLED, each.record, each.kill.reason) for each in live if not each.kill.tools
-        ]
+        denials = [each.effect for each in live if isinstance(each.effect, Denial)]
         denials += [Denial(Cause.KEY_OVERFLOW, None, "", key.name) for key in self._kills.flooded(agent)]
         enrolled = self._enrolments.live(agent)
         if not isinstance(enrolled, Enrolled):
@@ -113,12 +111,9 @@ class Authoriser:
             adopt=adopt,
         )
 
-    def _tool_kills(self, live: tuple[LiveKill, ...]) -> tuple[ToolKill, ...]:
-        return tuple(
-            ToolKill(each.record.id, each.kill.tools, each.kill.reason, self._signer(each.record))
-            for each in live
-            if each.kill.tools
-        )
+    @staticmethod
+    def _tool_kills(live: tuple[LiveKill, ...]) -> tuple[ToolKill, ...]:
+        return tuple(each.effect for each in live if isinstance(each.effect, ToolKill))
 
     def _voided(self, agent: Enrolled, wall: int) -> tuple[RecordId, ...]:
         """Rollouts that reach the agent if no key had been cut, and do not as it is."""

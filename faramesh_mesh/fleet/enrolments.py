@@ -41,7 +41,7 @@ class _History:
 class Enrolments:
     """The enrolments of a fleet."""
 
-    __slots__ = ("_histories", "_index", "_live", "_records", "_stamp", "_validity")
+    __slots__ = ("_ground", "_histories", "_index", "_live", "_records", "_validity")
 
     def __init__(self, records: RecordSet, index: Index, validity: Validity) -> None:
         self._records = records
@@ -49,14 +49,14 @@ class Enrolments:
         self._validity = validity
         self._live: dict[str, Enrolled | Cause] = {}
         self._histories: dict[str, _History] = {}
-        self._stamp = validity.stamp
+        self._ground = validity.ground
 
     def agents(self) -> tuple[str, ...]:
         """Every agent that was ever enrolled, ascending; revoked ones included."""
         return tuple(sorted(agent for agent, held in self._index.enrolments.items() if held))
 
     def live(self, agent: str) -> Enrolled | Cause:
-        """The agent's one live enrolment, or why it has none. Remembered until a record is added."""
+        """The agent's one live enrolment, or why it has none. Remembered while its ground lasts."""
         self._refresh()
         known = self._live.get(agent)
         if known is None:
@@ -64,10 +64,11 @@ class Enrolments:
         return known
 
     def _refresh(self) -> None:
-        if self._stamp != self._validity.stamp:
+        ground = self._validity.ground
+        if self._ground != ground:
+            self._ground = ground
             self._live.clear()
             self._histories.clear()
-            self._stamp = self._validity.stamp
 
     def _judge(self, agent: str) -> Enrolled | Cause:
         history = self._history(agent)

@@ -96,7 +96,7 @@ class Fleet:
         self._validity = validity = Validity(records, self._index)
         self._enrolments = Enrolments(records, self._index, validity)
         self._rollouts = Rollouts(records, self._index, validity, self._enrolments, bodies)
-        self._kills = Kills(records, self._index, validity, self._enrolments, self._rollouts)
+        self._kills = Kills(records, self._index, validity, self._enrolments, self._rollouts, bodies)
         lenient = Validity(records, self._index, lenient=True)
         void_free = Rollouts(records, self._index, lenient, self._enrolments, bodies)
         self._authoriser = Authoriser(

@@ -78,6 +78,7 @@ class Rollouts:
         "_bodies",
         "_enrolments",
         "_epochs",
+        "_ground",
         "_index",
         "_lines",
         "_pin_ends",
@@ -85,7 +86,6 @@ class Rollouts:
         "_ranks",
         "_records",
         "_rivals",
-        "_stamp",
         "_validity",
     )
 
@@ -104,7 +104,7 @@ class Rollouts:
         self._bodies = bodies
         self._ranks: dict[RecordId, dict[str, int]] = {}
         """The cohort orders of the rosters held; empty for one that is not what its plan says."""
-        self._stamp = validity.stamp
+        self._ground = validity.ground
         self._epochs: dict[RecordId, int] = {}
         self._lines: dict[str, tuple[Plan, ...]] = {}
         self._progress: dict[tuple[RecordId, Coverage], Progress] = {}
@@ -112,9 +112,10 @@ class Rollouts:
         self._rivals: dict[tuple[RecordId, Coverage], tuple[tuple[Plan, Halt], ...]] = {}
 
     def _refresh(self) -> None:
-        """Forget what was judged before the last record came."""
-        if self._stamp != self._validity.stamp:
-            self._stamp = self._validity.stamp
+        """Forget what was judged on another ground."""
+        ground = self._validity.ground
+        if self._ground != ground:
+            self._ground = ground
             self._epochs.clear()
             self._lines.clear()
             self._progress.clear()
@@ -252,7 +253,7 @@ class Rollouts:
         )
 
     def progress(self, plan: Plan, coverage: Coverage) -> Progress:
-        """How far a plan is for agents of this coverage. Remembered until a record is added."""
+        """How far a plan is for agents of this coverage. Remembered while its ground lasts."""
         self._refresh()
         key = plan.record.id, coverage
         known = self._progress.get(key)
@@ -319,7 +320,7 @@ class Rollouts:
         return plan.rollout.is_pin and wall >= plan.rollout.until
 
     def pin_ends(self) -> tuple[int, ...]:
-        """When the pins held run out, in milliseconds since 1970. Remembered until a record is added."""
+        """When the pins held run out, in milliseconds since 1970. Remembered while its ground lasts."""
         self._refresh()
         if self._pin_ends is None:
             plans = (record.payload for listed in self._index.rollouts.values() for record in listed)

@@ -47,7 +47,7 @@ class _CutChain:
 class Validity:
     """Judges records of one set. Keeps nothing but the walks below cuts, which only ever grow."""
 
-    __slots__ = ("_chains", "_cut_stamp", "_index", "_known_cuts", "_records", "lenient")
+    __slots__ = ("_chains", "_ground", "_index", "_known_cuts", "_records", "lenient")
 
     def __init__(self, records: RecordSet, index: Index, *, lenient: bool = False) -> None:
         """`lenient` judges as if no key had been cut and none had equivocated: what would have counted."""
@@ -56,7 +56,7 @@ class Validity:
         self._chains: dict[Cut, _CutChain] = {}
         self._known_cuts: dict[KeyId, tuple[Cut, ...]] = {}
         self.lenient = lenient
-        self._cut_stamp = self.stamp
+        self._ground = self.ground
 
     def coverage(self, labels: Mapping[str, str]) -> Coverage:
         """Which keys' scopes cover an agent with these labels."""
@@ -71,6 +71,13 @@ class Validity:
         """Judgements made at one stamp hold as long as it is the same."""
         chain = self._records.chain
         return self._records.version, chain.version, chain.trusted.version, chain.rival is None
+
+    @property
+    def ground(self) -> Stamp:
+        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what was judged of
+        anything but kills holds as long as this is the same."""
+        chain = self._records.chain
+        return self._records.ground, chain.version, chain.trusted.version, chain.rival is None
 
     @property
     def has_voids(self) -> bool:
@@ -136,12 +143,12 @@ class Validity:
         )
 
     def _cuts(self, key: KeyId) -> tuple[Cut, ...]:
-        """Where the chain of a key ends. Remembered until a record is added: it is asked for every record judged."""
+        """Where the chain of a key ends. Remembered, for it is asked for every record judged."""
         if self.lenient:
             return ()
-        stamp = self.stamp
-        if self._cut_stamp != stamp:
-            self._cut_stamp = stamp
+        ground = self.ground
+        if self._ground != ground:
+            self._ground = ground
             self._known_cuts.clear()
         known = self._known_cuts.get(key)
         if known is None:

@@ -158,11 +158,12 @@ def notes(before: Enforcement | None, after: Enforcement) -> tuple[Note, ...]:
     agent = after.state.agent
     had = {} if before is None else dict.fromkeys(before.kills)
     have = dict.fromkeys(after.kills)
-    denials = [denial.decision for denial in after.state.tool_denials]
+    began = [kill for kill in have if kill not in had]
+    decisions = [denial.decision for denial in after.state.tool_denials] if began else []
     if after.state.deny is not None:
-        denials.append(after.state.deny)
-    words = {decision.record: str(decision) for decision in denials if decision.record is not None}
-    found = [Note(Event.KILLED, agent, kill, words.get(kill, "")) for kill in have if kill not in had]
+        decisions.append(after.state.deny)
+    by = {decision.record: decision for decision in decisions}
+    found = [Note(Event.KILLED, agent, kill, str(by.get(kill, ""))) for kill in began]
     found += [Note(Event.LIFTED, agent, kill, "") for kill in had if kill not in have]
     if after.version is not None and (before is None or before.version != after.version):
         version = after.version

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TypeAlias
 
 from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Permitted, ToolKill, Version
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.host.engine import Decide, Engines, Unloadable
-from faramesh_mesh.host.gate import AgentState, ToolDenial
+from faramesh_mesh.host.gate import AgentState
 from faramesh_mesh.host.journal import MAX_REASON, HostJournal, printable
 from faramesh_mesh.host.policy_cache import PolicyCache
 from faramesh_mesh.records.ids import Digest, RecordId
@@ -56,9 +55,9 @@ def enforce(
     """
     match authority:
         case Denied(reasons):
-            return _denied(agent, reasons, journal, ready)
+            return _denied(agent, reasons, journal, cache, ready=ready)
         case Permitted(versions, tool_kills, voided):
-            nothing = _Nothing(agent, tool_kills)
+            nothing = _Nothing(agent, tool_kills, cache)
             if not ready:
                 return nothing.because(_NOT_READY, Standing.DENY_NOT_READY, journal)
             above = journal.after_void(agent, voided)
@@ -87,10 +86,10 @@ class _Nothing:
 
     __slots__ = ("agent", "kills", "tool_denials")
 
-    def __init__(self, agent: str, tool_kills: tuple[ToolKill, ...]) -> None:
+    def __init__(self, agent: str, tool_kills: tuple[ToolKill, ...], cache: PolicyCache) -> None:
         self.agent = agent
         self.kills = tuple(kill.kill for kill in tool_kills)
-        self.tool_denials = tuple(_tool_denial(kill) for kill in tool_kills)
+        self.tool_denials = tuple(map(cache.denial, tool_kills))
 
     def because(
         self, deny: Decision, standing: Standing, journal: HostJournal, nack: str = ""
@@ -114,10 +113,12 @@ _WHY = {
 }
 
 
-def _denied(agent: str, reasons: tuple[Denial, ...], journal: HostJournal, ready: bool) -> Enforcement:
+def _denied(
+    agent: str, reasons: tuple[Denial, ...], journal: HostJournal, cache: PolicyCache, *, ready: bool
+) -> Enforcement:
     killing = tuple(denial for denial in reasons if denial.cause in (Cause.KILLED, Cause.KEY_OVERFLOW))
     if not ready and not killing:
-        return _Nothing(agent, ()).because(_NOT_READY, Standing.DENY_NOT_READY, journal)
+        return _Nothing(agent, (), cache).because(_NOT_READY, Standing.DENY_NOT_READY, journal)
     denial = (*killing, *reasons)[0]
     why, standing = _WHY[denial.cause]
     decision = Decision(Effect.DENY, why, record=denial.record, text=denial.text, signer=denial.signer)
@@ -172,10 +173,3 @@ _GRAVITY = (Why.NO_POLICY, Why.HELD, Why.NO_BODY, Why.UNLOADABLE)
 def _worse(held: Decision, found: Decision) -> Decision:
     """The decision to show: the graver, of equals the first."""
     return found if _GRAVITY.index(found.why) > _GRAVITY.index(held.why) else held
-
-
-@lru_cache(maxsize=1_024)
-def _tool_denial(kill: ToolKill) -> ToolDenial:
-    """Remembered: every record that comes in is followed by this for all kills in force, before it is sent on."""
-    decision = Decision(Effect.DENY, Why.TOOL_KILLED, record=kill.kill, text=kill.text, signer=kill.signer)
-    return ToolDenial(kill.tools, decision)

@@ -32,10 +32,14 @@ class ToolDenial:
 
     tools: tuple[str, ...]
     decision: Decision
-    covers: Callable[[str], bool] = field(init=False, repr=False, compare=False)
+    covers: glob.Covers = field(init=False, repr=False, compare=False)
+    heads: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """What the names of these tools begin with, so that most calls are told apart from most kills in one look."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "covers", _any_of(self.tools))
+        globs = [_read_glob(tool) for tool in self.tools]
+        object.__setattr__(self, "heads", tuple(head for head, _ in globs))
+        object.__setattr__(self, "covers", _any_of([covers for _, covers in globs]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +54,24 @@ class AgentState:
     tool_denials: tuple[ToolDenial, ...] = ()
     tally: Key = field(init=False, repr=False)
     """What its decisions are counted under."""
+    heads: tuple[str, ...] = field(init=False, repr=False, compare=False)
+    """What the names of all killed tools begin with."""
 
     def __post_init__(self) -> None:
         if (self.deny is None) == (self.decide is None):
             raise ValueError("an agent either denies everything or decides by a policy")
         object.__setattr__(self, "tally", (self.agent, self.policy))
+        object.__setattr__(
+            self, "heads", tuple(head for denial in self.tool_denials for head in denial.heads)
+        )
+
+    def killed(self, tool: str) -> Decision | None:
+        """The answer to calls of a tool that is killed, by the first of these kills; None for any other tool."""
+        if tool.startswith(self.heads):
+            for denial in self.tool_denials:
+                if tool.startswith(denial.heads) and denial.covers(tool):
+                    return denial.decision
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +237,18 @@ class Gate:
         return self._counters.read()
 
 
-def _any_of(tools: tuple[str, ...]) -> Callable[[str], bool]:
-    compiled = []
-    for tool in tools:
-        try:
-            compiled.append(glob.compile_tools(tool if tool.strip("*") else "*"))
-        except glob.BadGlob:
-            compiled.append(glob.compile_tools("*"))
+def _read_glob(tool: str) -> tuple[str, glob.Covers]:
+    """What names begin with that a kill's glob covers, and whether it covers one."""
+    pattern = tool if tool.strip("*") else "*"
+    try:
+        return glob.head(pattern), glob.compile_tools(pattern)
+    except glob.BadGlob:
+        return "", glob.compile_tools("*")
 
+
+def _any_of(globs: list[glob.Covers]) -> glob.Covers:
     def covers(name: str) -> bool:
-        return any(glob_covers(name) for glob_covers in compiled)
+        return any(glob_covers(name) for glob_covers in globs)
 
     return covers
 
@@ -237,9 +256,9 @@ def _any_of(tools: tuple[str, ...]) -> Callable[[str], bool]:
 def _answer(state: AgentState, call: Call) -> Decision:
     if not isinstance(call.tool, str):
         return _UNDECIDABLE
-    for denial in state.tool_denials:
-        if denial.covers(call.tool):
-            return denial.decision
+    killed = state.killed(call.tool)
+    if killed is not None:
+        return killed
     if state.decide is None:
         return state.deny or _NOT_READY
     decision = state.decide(call)
@@ -252,9 +271,9 @@ def _emergency(snapshot: Snapshot, flight: InFlight) -> Decision | None:
         state = None if flight.agent is None else snapshot.agents.get(flight.agent)
         if state is None:
             return _UNKNOWN
-        for denial in state.tool_denials:
-            if denial.covers(flight.call.tool):
-                return denial.decision
+        killed = state.killed(flight.call.tool)
+        if killed is not None:
+            return killed
     except Exception:  # noqa: BLE001 - a call of no tool or agent that could be: `decide` denies it, and it must not stop a kill
         return _UNDECIDABLE
     return state.deny if state.deny is not None and state.deny.why.stops_calls else None

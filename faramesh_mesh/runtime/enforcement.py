@@ -257,7 +257,7 @@ class Enforcer:
             policy=None if version is None else short(Kind.POLICY, version.policy),
             rollout=None if version is None else short(Kind.ROLLOUT, version.rollout),
             stage=None if version is None else version.stage,
-            kills=",".join(short(Kind.KILL, kill) for kill in now.kills),
+            kills=len(now.kills),
             why="" if now.state.deny is None else str(now.state.deny),
             nack=now.nack,
         )

@@ -11,10 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, unique
 
+from faramesh_mesh.records.cosign import Cosign
+from faramesh_mesh.records.enrolment import Enrolment
+from faramesh_mesh.records.halt import Abort, Hold, Release
 from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation, RevokedKey
+from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.records.root import Cut
+from faramesh_mesh.records.vote import Vote
 from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
@@ -42,10 +49,11 @@ class Admission(Enum):
 
 @dataclass(slots=True)
 class _KeyLog:
-    """What is held of one key's chain: the records by sequence number, the length of its gapless beginning, and the
-    first forked and first overfull sequence numbers."""
+    """What is held of one key's chain: the records by sequence number, the highest number held, the length of its gapless
+    beginning, and the first forked and first overfull sequence numbers."""
 
     slots: dict[int, tuple[Record, ...]]
+    last: int = 0
     gapless: int = 0
     forked: int | None = None
     full: int | None = None
@@ -54,13 +62,33 @@ class _KeyLog:
 class RecordSet:
     """The control records that a node holds, in order of admission."""
 
-    __slots__ = ("_evicted", "_keys", "_log", "_order", "_stands", "chain", "trie", "version")
+    __slots__ = (
+        "_claimed",
+        "_evicted",
+        "_keys",
+        "_log",
+        "_named",
+        "_order",
+        "_stands",
+        "chain",
+        "ground",
+        "trie",
+        "version",
+    )
 
     def __init__(self, chain: RootChain) -> None:
         self.chain = chain
         self.trie = Trie()
         self.version = 0
         """Grows with every record that is added: what was derived from the set at one version holds at that version."""
+        self.ground = 0
+        """The version at the last record that may have changed what others are worth. A kill rarely does (`_stands_apart`), so
+        what was derived of other kinds at one ground holds at that ground, and a kill in an emergency costs one judgement."""
+        self._claimed: dict[int, int] = {}
+        """For each key, by its index in the root: the highest sequence number that the signer of any record held claims to have
+        seen."""
+        self._named: set[RecordId] = set()
+        """Ids that something held names and that were not held then."""
         self._evicted: list[Record] = []
         self._stands: set[RecordId] = set()
         """Ids on the chains that lead to cuts, as far down as they are known."""
@@ -73,7 +101,9 @@ class RecordSet:
         """Another set of the same records, which changes apart from this one."""
         forked = RecordSet(self.chain)
         forked.trie = self.trie.fork()
-        forked.version = self.version
+        forked.version, forked.ground = self.version, self.ground
+        forked._claimed = self._claimed.copy()
+        forked._named = self._named.copy()
         forked._evicted = self._evicted.copy()
         forked._stands = self._stands.copy()
         forked._log = self._log.copy()
@@ -130,7 +160,37 @@ class RecordSet:
         if surplus is None and len(slot) == SLOT and any(_names_cut(held) for held in slot):
             self._restand()
         self._follow(record)
+        if not self._stands_apart(record, log):
+            self.ground = self.version
+        self._named.discard(record.id)
+        self._note_past(record)
         return Admission.ADDED if surplus is None else Admission.REPLACED
+
+    def _stands_apart(self, record: Record, log: _KeyLog) -> bool:
+        """Whether nothing held is judged otherwise for a record that was just added: a kill that continues its key's chain, alone
+        under the last number, that does not use up the quota and that nothing held names or claims to have seen."""
+        seq = record.head.seq
+        entry = self.chain.table.get(record.key)
+        if record.kind is not Kind.KILL or entry is None:
+            return False
+        index, key = entry
+        return (
+            log.gapless == log.last == seq < key.quota
+            and len(log.slots[seq]) == 1
+            and self._claimed.get(index, 0) < seq
+            and record.id not in self._named
+        )
+
+    def _note_past(self, record: Record) -> None:
+        """Remember what a record that was added claims to have seen, and what it names that is not held."""
+        claimed = self._claimed
+        for index, seq in record.head.seen:
+            if seq > claimed.get(index, 0):
+                claimed[index] = seq
+        order = self._order
+        for named in (record.head.prev, *_named_by(record)):
+            if named not in order:
+                self._named.add(named)
 
     def _surplus(self, slot: tuple[Record, ...]) -> Record | None:
         """The record that a slot has too many of: the largest id that no cut stands on."""
@@ -183,6 +243,7 @@ class RecordSet:
     def _follow_roots(self) -> None:
         for key in self.chain.current.keys:
             for cut in self.chain.cuts(key.id):
+                self._named.add(cut.last)
                 self._stand(cut.last)
 
     def _stand(self, record_id: RecordId) -> None:
@@ -195,6 +256,7 @@ class RecordSet:
 
     @staticmethod
     def _notice(log: _KeyLog, seq: int, slot: tuple[Record, ...]) -> None:
+        log.last = max(log.last, seq)
         while log.gapless + 1 in log.slots:
             log.gapless += 1
         full = len(slot) >= SLOT
@@ -264,3 +326,22 @@ def _names_cut(record: Record) -> Cut | None:
         if isinstance(payload, Revocation) and isinstance(payload.subject, RevokedKey)
         else None
     )
+
+
+def _named_by(record: Record) -> tuple[RecordId, ...]:
+    """The records that a record names, but for the one before it in its chain."""
+    match record.payload:
+        case Enrolment(supersedes=older):
+            return older
+        case Rollout(policy=policy, supersedes=older, lifts=lifts):
+            return (policy, *older, *lifts)
+        case Policy(parents=parents):
+            return parents
+        case Vote(rollout=named) | Cosign(target=named) | Abort(rollout=named) | Hold(rollout=named):
+            return (named,)
+        case Release(rollout=named, holds=holds):
+            return (named, *holds)
+        case Revocation(subject=RevokedKey(cut=cut)):
+            return (cut.last,)
+        case _:
+            return ()

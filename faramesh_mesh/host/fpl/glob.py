@@ -36,6 +36,14 @@ def literal(pattern: str) -> str | None:
     return None if SPECIAL.intersection(pattern) else pattern
 
 
+def head(pattern: str) -> str:
+    """What every name that the pattern matches begins with; empty where that may be anything."""
+    for at, character in enumerate(pattern):
+        if character in SPECIAL:
+            return pattern[:at]
+    return pattern
+
+
 def compile_tools(pattern: str) -> Covers:
     """Match a tool's name. Raises `BadGlob`."""
     if pattern == "*":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet import authorise, kills, rollouts, validity
-from faramesh_mesh.fleet.authority import Cause, Denial
+from faramesh_mesh.fleet.authority import Cause, Denial, Permitted
 from faramesh_mesh.fleet.cohorts import order
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.preview import roster_of
@@ -213,13 +213,16 @@ def tool_kill_forgotten_with_a_new_policy():
     """Kills of tools count only as long as the agent runs its first policy."""
 
     def made(original):
-        def tool_kills(self, live):
+        def authorised(self, agent, wall):
+            authority = original(self, agent, wall)
             plans = sum(len(listed) for listed in self._rollouts._index.rollouts.values())
-            return original(self, live) if plans < 2 else ()
+            if plans < 2 or not isinstance(authority, Permitted):
+                return authority
+            return replace(authority, tool_kills=())
 
-        return tool_kills
+        return authorised
 
-    return replaced(authorise.Authoriser, "_tool_kills", made)
+    return replaced(authorise.Authoriser, "authorise", made)
 
 
 @bug("KILLED_PERMIT")
@@ -227,9 +230,9 @@ def kill_of_a_label_counts_for_regions_only():
     """A kill whose selector names anything but an instance or a region is in force for nobody."""
 
     def made(original):
-        def covers(self, live, ever):
-            keys = {term.key for term in live.kill.selector.terms}
-            return keys <= {"instance", "region"} and original(self, live, ever)
+        def covers(self, record, kill, ever):
+            keys = {term.key for term in kill.selector.terms}
+            return keys <= {"instance", "region"} and original(self, record, kill, ever)
 
         return covers
 
