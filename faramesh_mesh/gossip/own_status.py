@@ -14,7 +14,7 @@ from faramesh_mesh.records.status import AgentReport, Status
 from faramesh_mesh.trust.admission import sign_status
 from faramesh_mesh.trust.keys import Signer
 
-_SOON = (400 * MILLISECOND, 800 * MILLISECOND)
+_SOON = (300 * MILLISECOND, 700 * MILLISECOND)
 """How long after a change of standing its status is signed. Not at once: every node that a kill reaches has something
 to say, and saying it must not compete with the kill for the processors that carry it on."""
 

@@ -88,8 +88,7 @@ class _Link:
 
 
 class Driver:
-    """Owns a node and its links. `on_changed` is called, before anything is sent, whenever what the node holds changed;
-    `on_settled` once all that came of an event was sent."""
+    """Owns a node and its links. `on_changed` is called, before anything is sent, whenever what the node holds changed."""
 
     def __init__(
         self,
@@ -98,14 +97,12 @@ class Driver:
         log: Log,
         open_link: Callable[[str], Awaitable[Opened]],
         on_changed: Callable[[], None],
-        on_settled: Callable[[], None],
     ) -> None:
         self.node = node
         self._storage = storage
         self._log = log
         self._open_link = open_link
         self._on_changed = on_changed
-        self._on_settled = on_settled
         self._nursery: trio.Nursery | None = None
         self._events: deque[Event] = deque()
         self._draining = False
@@ -146,9 +143,7 @@ class Driver:
                     handled += 1
                     self._handle(self._events.popleft())
                 elif not self._ready:
-                    self._on_settled()
-                    if not self._events:
-                        break
+                    break
         finally:
             self._draining = False
 

@@ -3,8 +3,9 @@
     Changed --> authorise --> enforce --> Snapshot --> gate          (at once, in the node's thread)
                                   '--> journal --> disk --> enforce again, with what is now remembered
 
-A denial is in force before anything else happens; telling of it (log, audit, status) comes after what is to be sent. Adopting another policy waits for the journal to be durable: until then the
-agent goes on with the policy that it ran if that is still authorised, else it is denied.
+A denial is in force before anything else happens; telling of it (log, audit, status) waits for the commit that makes the kill
+durable, after it was sent on. Adopting another policy waits for the journal to be durable: until then the agent goes on with
+the policy that it ran if that is still authorised, else it is denied.
 """
 
 import os

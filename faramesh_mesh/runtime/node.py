@@ -246,7 +246,8 @@ class _Parts:
             signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log, clock
         )
         self.steward = Steward(self._node, restored, storage, enforcer, credentials, log)
-        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed, enforcer.tell)
+        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed)
+        storage.gather = enforcer.tell
         storage.persisted = lambda batch: self._driver.post(Persisted(batch))
         enforcer.report, enforcer.enter = self._driver.post, self.steward.enter
         enforcer.is_ready = self.steward.is_ready

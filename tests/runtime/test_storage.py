@@ -85,6 +85,16 @@ async def test_a_question_about_durability_hurries_what_lingers(nursery, storage
     assert trio.current_time() - started < LINGER_SECONDS
 
 
+async def test_what_belongs_with_a_record_is_committed_with_it(nursery, storage, store, persisted):
+    """The audit entry of a kill is made when the kill is written, not while it is still to be sent on."""
+    nursery.start_soon(storage.run)
+    storage.gather = lambda: storage.keep(audit=(b"killed",))
+    storage.persist(Persist(1, ((ONE, b"one"),)))
+    assert storage._waiting.audit == []
+    await wait_for(lambda: persisted)
+    assert [(batch.records, batch.audit) for batch in store.batches] == [(((ONE, b"one"),), (b"killed",))]
+
+
 async def test_a_full_disk_acknowledges_nothing_and_loses_nothing(
     nursery, storage, store, persisted, monkeypatch
 ):
