@@ -55,12 +55,19 @@ def register(app: typer.Typer) -> None:
             Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the timeline there.")
         ] = None,
         verify_all: EveryOption = False,
+        layer: Annotated[
+            str,
+            typer.Option(
+                metavar="engine|trio",
+                help="What drives the node: the discrete engine, or the runtime that ships under a mock clock.",
+            ),
+        ] = "engine",
     ) -> Answer:
         """Run a scenario, once or with many seeds, and check every promise at every step."""
-        from faramesh_cli.sim_run import Wanted, run_scenario
+        from faramesh_cli.sim_run import Wanted, layer_of, run_scenario
         from faramesh_cli.sim_sweep import HowMany
 
-        how = HowMany(jobs, junit, verify_all)
+        how = HowMany(jobs, junit, verify_all, layer_of(layer))
         return run_scenario(shell, scenario, Wanted(seed, seeds, first, html, how))
 
     @command(sim, "swarm")

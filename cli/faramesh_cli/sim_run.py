@@ -12,10 +12,12 @@ from faramesh_cli.sim_progress import bar
 from faramesh_cli.sim_report import Origin, Reproduce, exit_code_of, failure_lines, outcome_json, run_lines
 from faramesh_cli.sim_scenario import Named, scenario_of
 from faramesh_cli.sim_sweep import HowMany, answer_of, run_all
+from faramesh_sim import conformance
 from faramesh_sim.html.page import page
 from faramesh_sim.junit import junit
+from faramesh_sim.layers import Layer, run_through
 from faramesh_sim.outcome import Outcome
-from faramesh_sim.run import Options, run
+from faramesh_sim.run import Options
 from faramesh_sim.sweep import Job
 
 
@@ -30,6 +32,14 @@ class Wanted:
     how: HowMany
 
 
+def layer_of(name: str) -> Layer:
+    """The layer of a name that was typed."""
+    try:
+        return Layer(name)
+    except ValueError:
+        raise misused(f"no layer {name!r}", f"--layer {' or --layer '.join(Layer)}") from None
+
+
 def run_scenario(shell: Shell, name: str, wanted: Wanted) -> Answer:
     """Run a scenario once, or with many seeds."""
     if wanted.seed is not None and wanted.seeds is not None:
@@ -42,11 +52,15 @@ def run_scenario(shell: Shell, name: str, wanted: Wanted) -> Answer:
         raise misused("--html shows one run", "name its seed with --seed")
     named = scenario_of(name, wanted.seed)
     reserve(wanted.how.junit, wanted.html)
-    every = " --verify-all" if wanted.how.verify_all else ""
+    layer = wanted.how.layer
+    if layer is Layer.TRIO:
+        _check(named)
+    flags = " --verify-all" if wanted.how.verify_all else ""
+    flags += "" if layer is Layer.ENGINE else f" --layer {layer.value}"
 
     def reproduce(outcome: Outcome) -> Origin:
         return Origin(
-            f"faramesh-mesh sim run {shlex.quote(named.typed)} --seed {outcome.seed}{every}",
+            f"faramesh-mesh sim run {shlex.quote(named.typed)} --seed {outcome.seed}{flags}",
             shlex.quote(named.typed),
         )
 
@@ -58,6 +72,13 @@ def run_scenario(shell: Shell, name: str, wanted: Wanted) -> Answer:
     return answer_of(shell, summary, reproduce, wanted.how)
 
 
+def _check(named: Named) -> None:
+    try:
+        conformance.check(named.scenario)
+    except conformance.Unsupported as error:
+        raise misused(str(error), f"faramesh-mesh sim run {shlex.quote(named.typed)}") from None
+
+
 def _once(shell: Shell, named: Named, wanted: Wanted, reproduce: Reproduce) -> Answer:
     with bar(shell, 1.0, named.scenario.name, counted=False) as shown:
         options = Options(
@@ -66,7 +87,7 @@ def _once(shell: Shell, named: Named, wanted: Wanted, reproduce: Reproduce) -> A
             timeline=wanted.html is not None,
             progress=lambda share: shown.reach(share, ""),
         )
-        outcome = run(named.scenario, named.seed, options)
+        outcome = run_through(wanted.how.layer, named.scenario, named.seed, options)
     if wanted.how.junit is not None:
         write(wanted.how.junit, junit([outcome], lambda each: reproduce(each).repro))
     lines = (
@@ -75,7 +96,8 @@ def _once(shell: Shell, named: Named, wanted: Wanted, reproduce: Reproduce) -> A
     if wanted.html is not None:
         write(wanted.html, page(named.scenario, outcome))
         lines.append(f"  timeline: {wanted.html}")
-    todo = "" if outcome.passed else f"faramesh-mesh sim shrink {reproduce(outcome).file} --seed {named.seed}"
+    shrinks = not outcome.passed and wanted.how.layer is Layer.ENGINE
+    todo = f"faramesh-mesh sim shrink {reproduce(outcome).file} --seed {named.seed}" if shrinks else ""
     return Answer(
         "sim-run",
         outcome_json(outcome, reproduce),

@@ -13,6 +13,7 @@ from faramesh_cli.sim_files import write
 from faramesh_cli.sim_progress import bar
 from faramesh_cli.sim_report import Reproduce, exit_code_of, sweep_json, sweep_lines, violation_line
 from faramesh_sim.junit import junit
+from faramesh_sim.layers import Layer
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.run import Options
 from faramesh_sim.sweep import Job, Summary, sweep
@@ -28,6 +29,7 @@ class HowMany:
     jobs: int | None
     junit: Path | None
     verify_all: bool
+    layer: Layer = Layer.ENGINE
 
 
 def run_all(shell: Shell, jobs: Sequence[Job], how: HowMany, what: str) -> Summary:
@@ -43,7 +45,7 @@ def run_all(shell: Shell, jobs: Sequence[Job], how: HowMany, what: str) -> Summa
             shown.reach(done, "")
 
         options = Options(remember=not how.verify_all)
-        return sweep(jobs, how.jobs or os.cpu_count() or 1, options, heard)
+        return sweep(jobs, how.jobs or os.cpu_count() or 1, options, heard, how.layer)
 
 
 def answer_of(
@@ -57,7 +59,7 @@ def answer_of(
     if how.junit is not None:
         write(how.junit, junit(summary.outcomes, lambda outcome: reproduce(outcome).repro))
     todo = ""
-    if summary.failed:
+    if summary.failed and how.layer is Layer.ENGINE:
         first = summary.failed[0]
         todo = f"faramesh-mesh sim shrink {reproduce(first).file} --seed {first.seed}"
     answer = Answer(

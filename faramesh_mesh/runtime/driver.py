@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import Protocol
 
 import trio
 
@@ -46,10 +47,9 @@ from faramesh_mesh.gossip.events import (
 )
 from faramesh_mesh.gossip.framing import Splitter
 from faramesh_mesh.gossip.node import Node
-from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.clock import Clock
 from faramesh_mesh.runtime.links import TlsStream
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.storage import Storage
 from faramesh_mesh.runtime.tls import Peer
 
 TURN_BYTES = 65_536
@@ -64,8 +64,36 @@ SILENCE_NS = 60_000_000_000
 liveness has not ended: links that never got past their handshake."""
 NS = 1_000_000_000
 
+
+class Stream(Protocol):
+    """The bytes of one connection (`links.TlsStream`). All of it but `try_send` raises `trio.BrokenResourceError` and
+    `trio.ClosedResourceError` as trio's streams do."""
+
+    def keep_little_unsent(self) -> None:
+        """Take in no more than is about to be sent: what waits elsewhere can still be overtaken."""
+
+    async def receive_some(self) -> bytes:
+        """What has come, `b""` at the end."""
+
+    def try_send(self, data: bytes) -> bool:
+        """Send at once what can be; False when something is left. Raises `trio.BrokenResourceError`."""
+
+    async def flush(self) -> None:
+        """Wait until all is sent."""
+
+    async def aclose(self) -> None:
+        """Close."""
+
+
+class Keeper(Protocol):
+    """Where what is held becomes durable (`storage.Storage`)."""
+
+    def persist(self, effect: Persist) -> None:
+        """Make it durable; who gave it hears of it as `Persisted`."""
+
+
 Opened = tuple[TlsStream, Peer]
-"""A connection on the gossip lane, after its TLS handshake."""
+"""A connection of any lane, after its TLS handshake."""
 
 
 class DialError(Exception):
@@ -77,7 +105,7 @@ class _Link:
     """One connection of the gossip lane."""
 
     id: LinkId
-    stream: TlsStream
+    stream: Stream
     scope: trio.CancelScope
     splitter: Splitter = field(default_factory=Splitter)
     blocked: bool = False
@@ -93,16 +121,18 @@ class Driver:
     def __init__(
         self,
         node: Node,
-        storage: Storage,
+        storage: Keeper,
         log: Log,
-        open_link: Callable[[str], Awaitable[Opened]],
+        open_link: Callable[[str], Awaitable[tuple[Stream, Peer]]],
         on_changed: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self.node = node
         self._storage = storage
         self._log = log
         self._open_link = open_link
         self._on_changed = on_changed
+        self._clock = clock
         self._nursery: trio.Nursery | None = None
         self._events: deque[Event] = deque()
         self._draining = False
@@ -148,7 +178,7 @@ class Driver:
             self._draining = False
 
     def _handle(self, event: Event) -> None:
-        for effect in self.node.handle(event, clock.now()):
+        for effect in self.node.handle(event, self._clock.now()):
             self._carry_out(effect)
 
     def _carry_out(self, effect: Effect) -> None:  # noqa: C901 - one case an effect, nothing else
@@ -219,12 +249,12 @@ class Driver:
 
     # Links
 
-    async def serve(self, opened: Opened, dialled: str | None = None) -> None:
+    async def serve(self, opened: tuple[Stream, Peer], dialled: str | None = None) -> None:
         """Carry a connection of the gossip lane until it ends."""
         stream, peer = opened
         stream.keep_little_unsent()
         self._last_link += 1
-        link = _Link(LinkId(self._last_link), stream, trio.CancelScope(), heard=clock.mono_ns())
+        link = _Link(LinkId(self._last_link), stream, trio.CancelScope(), heard=self._clock.mono_ns())
         self._links[link.id] = link
         try:
             with link.scope:
@@ -242,7 +272,7 @@ class Driver:
     async def _read(self, link: _Link) -> None:
         stream, splitter, events = link.stream, link.splitter, self._events
         while data := await stream.receive_some():
-            link.heard = clock.mono_ns()
+            link.heard = self._clock.mono_ns()
             for frame in splitter.feed(data):
                 events.append(Received(link.id, frame))
             if not self._draining:
@@ -261,7 +291,7 @@ class Driver:
         room, more = TURN_BYTES, True
         while more and room > 0:
             more = False
-            for effect in self.node.handle(Writable(link.id), clock.now()):
+            for effect in self.node.handle(Writable(link.id), self._clock.now()):
                 if isinstance(effect, Send) and effect.link == link.id:
                     frames.append(effect.frame)
                     room -= len(effect.frame)
@@ -323,7 +353,7 @@ class Driver:
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(SILENCE_NS / NS / 4)
-            oldest = clock.mono_ns() - SILENCE_NS
+            oldest = self._clock.mono_ns() - SILENCE_NS
             for link in tuple(self._links.values()):
                 if link.heard < oldest:
                     self._end(link, f"silent for {SILENCE_NS // NS} s")
@@ -346,13 +376,13 @@ class Driver:
     def _wake(self, mono: int) -> None:
         if mono != self._wake_at:
             self._wake_at = mono
-            self._alarm.deadline = trio.current_time() + (mono - clock.mono_ns()) / NS
+            self._alarm.deadline = trio.current_time() + (mono - self._clock.mono_ns()) / NS
 
     async def _keep_time(self) -> None:
         while True:
             with trio.CancelScope() as self._alarm:
                 if self._wake_at < inf:
-                    self._alarm.deadline = trio.current_time() + (self._wake_at - clock.mono_ns()) / NS
+                    self._alarm.deadline = trio.current_time() + (self._wake_at - self._clock.mono_ns()) / NS
                 await trio.sleep_forever()
             self._wake_at = inf
             self.post(Tick())

@@ -33,6 +33,7 @@ from faramesh_mesh.records.ids import KeyId, RecordId
 from faramesh_mesh.records.kind import Kind, short
 from faramesh_mesh.records.status import MAX_AGENTS
 from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.clock import Clock
 from faramesh_mesh.runtime.journal_row import JOURNAL
 from faramesh_mesh.runtime.logs import Value
 from faramesh_mesh.state.bodies import Bodies
@@ -44,16 +45,6 @@ dead node leaves its last PERMIT standing; shorter, and a busy machine denies fo
 CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
 """The call that is tried right after a kill came into force: what `mono_ns` in the log is the time of. It counts as one
 denied decision of the agent."""
-
-
-class Clock(Protocol):
-    """The two clocks of a host (`runtime.clock` is the machine's)."""
-
-    def mono_ns(self) -> int:
-        """Nanoseconds on a clock that never steps back."""
-
-    def wall_ms(self) -> int:
-        """Milliseconds since 1970. May jump."""
 
 
 class Keeper(Protocol):

@@ -49,7 +49,7 @@ from faramesh_mesh.runtime.listener import Listener, bound, dial, open_port
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.restore import Restored, restore
 from faramesh_mesh.runtime.steward import Steward
-from faramesh_mesh.runtime.storage import Storage
+from faramesh_mesh.runtime.storage import Storage, worker
 from faramesh_mesh.runtime.store import Store
 from faramesh_mesh.runtime.tls import Lane
 from faramesh_mesh.trust.chain import RootChain
@@ -183,7 +183,7 @@ async def _open_storage(
         store.close()
         log.write_out()
         raise
-    storage = Storage(store, log)
+    storage = Storage(store, log, worker())
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.run)
@@ -245,8 +245,8 @@ class _Parts:
         enforcer = Enforcer(
             signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log, clock
         )
-        self.steward = Steward(self._node, restored, storage, enforcer, credentials, log)
-        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed)
+        self.steward = Steward(self._node, restored, storage, enforcer, credentials, log, clock)
+        self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed, clock)
         storage.gather = enforcer.tell
         storage.persisted = lambda batch: self._driver.post(Persisted(batch))
         enforcer.report, enforcer.enter = self._driver.post, self.steward.enter

@@ -1,16 +1,18 @@
 """The steward: what a running node needs beside its protocol, once a second or when something changed."""
 
+from typing import Protocol
+
 import trio
 
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.host import audit
 from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.runtime import clock
-from faramesh_mesh.runtime.credentials import Credentials
+from faramesh_mesh.runtime.clock import Clock
 from faramesh_mesh.runtime.enforcement import Enforcer
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.restore import CLEAN, INCARNATION, LOST, Restored, encode_incarnation
 from faramesh_mesh.runtime.storage import Storage
+from faramesh_mesh.trust.chain import RootChain
 
 TURN_SECONDS = 1.0
 """Between renewals of the gate's deadline (`enforcement.DEADLINE_NS`)."""
@@ -18,6 +20,13 @@ COUNTS_EVERY = 2
 STATUSES_EVERY = 60
 """In turns: how often counts are handed to the node, which reports them at its own pace, and how often the statuses of
 others, and with them their addresses, are kept for the next start."""
+
+
+class Follower(Protocol):
+    """Who must know the newest roots (`credentials.Credentials`)."""
+
+    def follow(self, chain: RootChain) -> None:
+        """The chain as it is now."""
 
 
 class Steward:
@@ -29,14 +38,16 @@ class Steward:
         restored: Restored,
         storage: Storage,
         enforcer: Enforcer,
-        credentials: Credentials,
+        credentials: Follower,
         log: Log,
+        clock: Clock,
     ) -> None:
         self._node = node
         self._storage = storage
         self._enforcer = enforcer
         self._credentials = credentials
         self._log = log
+        self._clock = clock
         self._head = restored.audit_head
         self._incarnation = restored.incarnation
         self._lost = restored.lost
@@ -54,7 +65,7 @@ class Steward:
             return
         entries: list[bytes] = []
         for note in notes:
-            entry, self._head = audit.append(self._head, note, clock.wall_ms())
+            entry, self._head = audit.append(self._head, note, self._clock.wall_ms())
             entries.append(entry)
         self._storage.keep(audit=tuple(entries))
 

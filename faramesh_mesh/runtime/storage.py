@@ -10,13 +10,14 @@ nothing is acknowledged that is not durable.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import trio
 
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.store import Authored, Batch, Store, StoreError
+from faramesh_mesh.runtime.store import Authored, Batch, StoreError
 
 LINGER_SECONDS = 0.1
 """How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all its
@@ -25,6 +26,44 @@ other nodes hold it anyway."""
 
 RETRY_SECONDS = 1.0
 """Between attempts while the disk is full."""
+
+T = TypeVar("T")
+
+
+class Durable(Protocol):
+    """What is written to (`store.Store`). Every call may block, and raises `StoreError`."""
+
+    def commit(self, batch: Batch) -> None:
+        """Make a batch durable, all of it or nothing."""
+
+    def audit(self, after: int, limit: int) -> tuple[tuple[int, bytes], ...]:
+        """Entries of the audit log that are durable, with their numbers."""
+
+    def audit_end(self) -> int:
+        """The number of the newest of them."""
+
+    def synced(self) -> None:
+        """The node has met its peers since something was found damaged."""
+
+    def close(self) -> None:
+        """Nothing more is written."""
+
+
+class InThread(Protocol):
+    """Runs what blocks on a disk, one call at a time, away from the node's thread."""
+
+    async def __call__(self, call: Callable[[], T], /) -> T: ...
+
+
+def worker() -> InThread:
+    """One worker thread at a time, of trio's."""
+    limiter = trio.CapacityLimiter(1)
+
+    async def run(call: Callable[[], T], /) -> T:
+        return await trio.to_thread.run_sync(call, limiter=limiter)
+
+    return run
+
 
 Then = Callable[[], None]
 """Called in the node's thread once what it was given with is durable. Must not fail."""
@@ -62,9 +101,10 @@ class _Waiting:
 class Storage:
     """The node's store, behind a queue. All methods but `run` return at once."""
 
-    def __init__(self, store: Store, log: Log) -> None:
+    def __init__(self, store: Durable, log: Log, in_thread: InThread) -> None:
         self._store = store
         self._log = log
+        self._in_thread = in_thread
         self.persisted: Callable[[int], None] = lambda _batch: None
         """Called with the number of the last batch of the node that became durable."""
         self.gather: Callable[[], None] = lambda: None
@@ -74,7 +114,6 @@ class Storage:
         self._in_hand: _Waiting | None = None
         self._work = trio.Event()
         self._hurry = trio.Event()
-        self._limiter = trio.CapacityLimiter(1)
         self.trouble = ""
         """Why the store cannot write, empty while it can."""
         self.commits = 0
@@ -126,6 +165,11 @@ class Storage:
         in_hand = self._in_hand
         return digest not in self._waiting.bodies and (in_hand is None or digest not in in_hand.bodies)
 
+    @property
+    def waiting(self) -> Batch:
+        """All that the next commit would take, as it is now."""
+        return self._waiting.whole()
+
     async def settled(self) -> None:
         """Wait until all that waits now is durable. For ever while the disk is full."""
         done = trio.Event()
@@ -134,7 +178,7 @@ class Storage:
 
     async def read_audit(self, after: int, limit: int) -> tuple[tuple[int, bytes], ...]:
         """Audit entries that are on the disk."""
-        return await trio.to_thread.run_sync(self._store.audit, after, limit, limiter=self._limiter)
+        return await self._in_thread(lambda: self._store.audit(after, limit))
 
     async def run(self) -> None:
         """Commit what waits, until cancelled. A commit under way is always finished."""
@@ -147,17 +191,17 @@ class Storage:
 
     async def last_audit(self) -> int:
         """The number of the newest audit entry on the disk."""
-        return await trio.to_thread.run_sync(self._store.audit_end, limiter=self._limiter)
+        return await self._in_thread(self._store.audit_end)
 
     async def synced(self) -> None:
         """The node has synced since its store was damaged."""
-        await trio.to_thread.run_sync(self._store.synced, limiter=self._limiter)
+        await self._in_thread(self._store.synced)
 
     async def finish(self) -> None:
         """Commit what still waits, once, and close the store. After `run` has ended."""
         if self._work.is_set():
             await self._commit()
-        await trio.to_thread.run_sync(self._store.close, limiter=self._limiter)
+        await self._in_thread(self._store.close)
 
     async def _commit(self) -> bool:
         self.gather()
@@ -165,7 +209,8 @@ class Storage:
         taken, self._waiting = self._waiting, _Waiting()
         self._in_hand = taken
         try:
-            await trio.to_thread.run_sync(self._store.commit, taken.whole(), limiter=self._limiter)
+            batch = taken.whole()
+            await self._in_thread(lambda: self._store.commit(batch))
         except trio.Cancelled:
             self._put_back(taken)
             raise

@@ -126,7 +126,7 @@ class Machine:
     def _run(self, memory: Memory) -> None:
         self._lives += 1
         rng = self.world.rng.stream(f"node {self.name} {self._lives}")
-        self.process = Process(self, memory, rng, self.seeds)
+        self.process = self.world.begin(self, memory, rng, self.seeds)
         self.process.cost = self.cost
         self.world.network.listening[self.address] = self.process
         self.world.started(self)

@@ -13,7 +13,7 @@ nothing in while its gate goes on answering calls, which is what a hung thread d
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.config import SECOND, NodeConfig
@@ -46,7 +46,7 @@ from faramesh_mesh.runtime.restore import INCARNATION, LOST, encode_incarnation
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_sim.network import BUFFER, End
-from faramesh_sim.storage import Storage
+from faramesh_sim.storage import HostStorage, Storage
 
 if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
@@ -138,7 +138,7 @@ class Process:
             memory.incarnation,
             memory.members,
         )
-        self.storage = Storage(world.engine, machine.disk, machine.fsync)
+        self.storage = self._open_storage()
         self.gate = Gate(machine.clock.mono_ns, lambda: 0)
         self.enforcer = Enforcer(
             machine.signer.id,
@@ -155,6 +155,9 @@ class Process:
         self.storage.on_kept = lambda: world.changed(self)
         self.enforcer.report = self.give
         self.enforcer.is_ready = self.is_ready
+
+    def _open_storage(self) -> HostStorage:
+        return Storage(self.machine.world.engine, self.machine.disk, self.machine.fsync)
 
     def start(self) -> None:
         """Begin: the first thing that the node is told is the time."""
@@ -348,3 +351,7 @@ class Process:
         self.storage.crash(applied=applied)
         self.machine.world.network.break_all(self, "reset")
         self.gate.poison("the node has stopped")
+
+
+NewProcess: TypeAlias = "Callable[[Machine, Memory, Rng, tuple[str, ...]], Process]"
+"""Begins a life of a node on a machine: with what it starts, its randomness, and the addresses it is given."""

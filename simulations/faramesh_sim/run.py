@@ -7,11 +7,12 @@ policy runs     instant invariants: always                         eventual inva
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.host.gate import Gate
+from faramesh_sim.engine import Engine, Nanoseconds
 from faramesh_sim.inject import Injector
 from faramesh_sim.invariants.all import all_invariants
 from faramesh_sim.invariants.blast_radius import BlastRadius
@@ -19,6 +20,7 @@ from faramesh_sim.invariants.containment import Containment
 from faramesh_sim.invariants.convergence import Convergence
 from faramesh_sim.operate import Operations
 from faramesh_sim.outcome import Outcome
+from faramesh_sim.process import NewProcess, Process
 from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.world import Hear, World
 
@@ -49,46 +51,64 @@ def run(scenario: Scenario, seed: int | None = None, options: Options = DEFAULT)
     collecting = gc.isenabled()
     gc.disable()  # nothing here makes cycles by the thousand, and a run that is collected in the middle takes a third longer
     try:
-        return _Run(scenario, scenario.seed if seed is None else seed, options).whole(began)
+        under_way = Run(scenario, scenario.seed if seed is None else seed, options)
+        for until in under_way.story():
+            under_way.world.engine.run_until(until)
+        return under_way.outcome(began)
     finally:
         if collecting:
             gc.enable()
 
 
-class _Run:
-    """One run under way."""
+class Run:
+    """One run under way. Who lets time pass is left open: a story says until when, and goes on once it is then."""
 
-    def __init__(self, scenario: Scenario, seed: int, options: Options) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        options: Options,
+        engine: Engine | None = None,
+        begin: NewProcess = Process,
+    ) -> None:
         self._scenario = scenario
         self._options = options
         self.world = World(
-            scenario, seed, remember=options.remember, timeline=options.timeline, hear=options.hear
+            scenario,
+            seed,
+            remember=options.remember,
+            timeline=options.timeline,
+            hear=options.hear,
+            engine=engine,
+            begin=begin,
         )
         self.world.invariants = all_invariants(self.world)
         self._operations = Operations(self.world)
         self._injector = Injector(self.world)
+        self._total = scenario.warmup + scenario.chaos + scenario.settle
 
-    def whole(self, began: float) -> Outcome:
+    def story(self) -> Iterator[Nanoseconds]:
+        """The run from its start to its verdict: each time up to which everything is to happen next."""
         world, scenario = self.world, self._scenario
         world.start()
-        total = scenario.warmup + scenario.chaos + scenario.settle
-        self._warm_up(total)
+        yield from self._warm_up()
         start = world.engine.now
         self._operations.schedule(start)
         self._injector.schedule(start)
-        if self._pass(start + scenario.chaos, start - scenario.warmup, total):
+        yield from self._pass(start + scenario.chaos, start - scenario.warmup)
+        if not self._must_stop():
             self._injector.heal_all()
-            if self._pass(start + scenario.chaos + scenario.settle, start - scenario.warmup, total):
-                world.settled()
-        return self._outcome(began)
+            yield from self._pass(start + scenario.chaos + scenario.settle, start - scenario.warmup)
+        if not self._must_stop():
+            world.settled()
 
-    def _warm_up(self, total: int) -> None:
+    def _warm_up(self) -> Iterator[Nanoseconds]:
         world, scenario = self.world, self._scenario
-        self._pass(scenario.warmup // 2, 0, total)
+        yield from self._pass(scenario.warmup // 2, 0)
         if scenario.base:
             self._operations.base()
         while world.engine.now < LONGEST_WARMUP and not self._must_stop():
-            world.engine.run_until(world.engine.now + LOOK_EVERY)
+            yield world.engine.now + LOOK_EVERY
             if world.engine.now >= scenario.warmup and self._is_calm():
                 return
 
@@ -102,16 +122,16 @@ class _Run:
     def _must_stop(self) -> bool:
         return bool(self.world.violations) and self._options.stop_at_first
 
-    def _pass(self, until: int, since: int, total: int) -> bool:
-        """Let time pass. False if the run is over."""
+    def _pass(self, until: Nanoseconds, since: Nanoseconds) -> Iterator[Nanoseconds]:
+        """Let time pass, unless the run is over."""
         engine = self.world.engine
         while engine.now < until and not self._must_stop():
-            engine.run_until(min(engine.now + LOOK_EVERY, until))
+            yield min(engine.now + LOOK_EVERY, until)
             if self._options.progress is not None:
-                self._options.progress(min(max((engine.now - since) / total, 0.0), 1.0))
-        return not self._must_stop()
+                self._options.progress(min(max((engine.now - since) / self._total, 0.0), 1.0))
 
-    def _outcome(self, began: float) -> Outcome:
+    def outcome(self, began: float) -> Outcome:
+        """The verdict on what has happened; `began` is the processor's time at the start, in seconds."""
         world = self.world
         return Outcome(
             scenario=self._scenario.name,

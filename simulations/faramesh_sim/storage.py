@@ -7,11 +7,11 @@ Persist ----> waiting --(linger, or somebody waits)--> fsync takes its time --> 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.gossip.effects import Persist
-from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.runtime.store import Authored, Batch
+from faramesh_mesh.runtime.store import Batch
 from faramesh_sim.disk import Disk
 from faramesh_sim.engine import Engine, Nanoseconds
 
@@ -21,6 +21,37 @@ FSYNC = 2 * MILLISECOND
 """As `runtime.storage` has them; an fsync of a busy virtual machine."""
 
 Then = Callable[[], None]
+
+
+class HostStorage(Protocol):
+    """The queue before one disk, for one life of a process, whoever runs it. `on_durable` hears the number of the node's last
+    durable batch, `on_kept` that something of the host's own is durable, and has been acted on; `fsync` is what a transaction takes."""
+
+    fsync: Nanoseconds
+    on_durable: Callable[[int], None]
+    on_kept: Then
+
+    @property
+    def busy(self) -> bool:
+        """Whether a transaction is under way: between append and sync."""
+
+    def persist(self, effect: Persist) -> None:
+        """Make an effect of the node durable."""
+
+    def keep(
+        self,
+        *,
+        journal: tuple[tuple[str, bytes], ...] = (),
+        meta: tuple[tuple[str, bytes], ...] = (),
+        then: Then | None = None,
+    ) -> None:
+        """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
+
+    def finish(self, last: Batch) -> None:
+        """Write all that waits, and one thing more: the process ends in order."""
+
+    def crash(self, *, applied: bool) -> None:
+        """The process ends. A transaction under way is on the disk or it is not: `applied` says which."""
 
 
 @dataclass(slots=True)
@@ -33,8 +64,7 @@ class _Waiting:
 
 
 class Storage:
-    """The queue before one disk, for one life of a process. `on_durable` hears the number of the node's last durable batch,
-    `on_kept` that something of the host's own is durable, and has been acted on."""
+    """A `HostStorage` in the time of the engine."""
 
     __slots__ = (
         "_commit_at",
@@ -70,12 +100,10 @@ class Storage:
         *,
         journal: tuple[tuple[str, bytes], ...] = (),
         meta: tuple[tuple[str, bytes], ...] = (),
-        statuses: tuple[tuple[KeyId, bytes], ...] = (),
-        authored: tuple[Authored, ...] = (),
         then: Then | None = None,
     ) -> None:
         """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
-        self._waiting.batches.append(Batch(journal=journal, meta=meta, statuses=statuses, authored=authored))
+        self._waiting.batches.append(Batch(journal=journal, meta=meta))
         if then is not None:
             self._waiting.then.append(then)
         self._wake(0 if then is not None else LINGER)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from faramesh_sim.invariants.invariant import Violation
+from faramesh_sim.layers import Layer, run_through
 from faramesh_sim.outcome import Outcome
-from faramesh_sim.run import DEFAULT, Options, run
+from faramesh_sim.run import DEFAULT, Options
 from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.workers import Died, spread
 
@@ -69,13 +70,17 @@ class Summary:
 
 
 def sweep(
-    jobs: Sequence[Job], processes: int, options: Options = DEFAULT, heard: Heard = lambda _outcome: None
+    jobs: Sequence[Job],
+    processes: int,
+    options: Options = DEFAULT,
+    heard: Heard = lambda _outcome: None,
+    layer: Layer = Layer.ENGINE,
 ) -> Summary:
     """Run all jobs on so many processes. `heard` is told of each outcome as it comes, in this process. Ctrl-C ends it: the
     summary then has what was done until then."""
     found: dict[int, Outcome] = {}
     try:
-        for at, outcome in _outcomes(jobs, processes, partial(_run, options)):
+        for at, outcome in _outcomes(jobs, processes, partial(_run, layer, options)):
             found[at] = outcome
             heard(outcome)
     except KeyboardInterrupt:
@@ -93,9 +98,9 @@ def _outcomes(
         yield at, _unfinished(jobs[at], result.why) if isinstance(result, Died) else result
 
 
-def _run(options: Options, job: Job) -> Outcome:
+def _run(layer: Layer, options: Options, job: Job) -> Outcome:
     try:
-        return run(job.scenario, job.seed, options)
+        return run_through(layer, job.scenario, job.seed, options)
     except Exception as error:  # noqa: BLE001 - a sweep of hours is not lost to one run: it is reported as that run's failure
         where = traceback.extract_tb(error.__traceback__)[-1]
         why = f"it raised {type(error).__name__}: {error} (in {where.name}, line {where.lineno})"

@@ -32,7 +32,7 @@ from faramesh_sim.marks import Marks
 from faramesh_sim.mesh import ENROL_KEY, Genesis, found_mesh, genesis
 from faramesh_sim.network import Network
 from faramesh_sim.operator import Operator
-from faramesh_sim.process import Process
+from faramesh_sim.process import NewProcess, Process
 from faramesh_sim.scenario.model import Net, Scenario
 from faramesh_sim.targets import Who
 from faramesh_sim.timeline import Timeline, What
@@ -48,7 +48,8 @@ Hear = Callable[[Nanoseconds, str, str], None]
 
 
 class World:
-    """One run of a scenario with a seed. `remember` has signatures verified once instead of once a node."""
+    """One run of a scenario with a seed. `remember` has signatures verified once instead of once a node. `engine` says what time
+    is and `begin` what runs on a machine, where that is not the discrete engine itself (`conformance`)."""
 
     def __init__(
         self,
@@ -58,12 +59,15 @@ class World:
         remember: bool = True,
         timeline: bool = False,
         hear: Hear | None = None,
+        engine: Engine | None = None,
+        begin: NewProcess = Process,
     ) -> None:
+        self.begin = begin
         self._hear_event = hear
         self.scenario = scenario
         self.seed = seed
         self.rng = SplitMix64(seed)
-        self.engine = Engine()
+        self.engine = engine or Engine()
         self.verify: Verify = remembering() if remember else verify
         self.conditions = conditions(scenario)
         self.network = Network(self.engine, self.conditions, self.rng.stream("network"))

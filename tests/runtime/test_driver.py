@@ -90,6 +90,7 @@ class Rig:
             Log(StringIO()),
             self.dial,
             lambda: self.trace.append("changed"),
+            clock,
         )
 
     async def dial(self, address: str) -> Opened:

@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.fleet.authority import Denied, Permitted
+from faramesh_mesh.host.decision import Why
 from faramesh_mesh.records.kind import Kind
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
-from faramesh_sim.invariants.running import running
+from faramesh_sim.invariants.running import PROBE, running
 
 if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
@@ -34,6 +35,9 @@ class Availability(Invariant):
             return  # whoever left is a member no more, so never ready again
         if not process.is_ready():
             yield self.violated(machine.name, "is not ready", machine)
+            return
+        if process.gate.decide(PROBE, machine.name).why is Why.STALE_SNAPSHOT:
+            yield self.violated(machine.name, "denies because nobody renews its gate", machine)
             return
         match authority:
             case Permitted(versions=versions):
