@@ -41,12 +41,8 @@ def read_head(fields: Fields, most_seen: int = MAX_SEEN) -> Head:
     prev = RecordId(fields.binary("prev", ID_SIZE))
     if (seq == 1) != (prev == NO_RECORD):
         raise Malformed("prev: the first record of a chain has none, every other has one")
-    seen = ascending(fields.items("seen", most_seen, _seen_entry), "seen", lambda entry: entry[0])
+    seen = fields.counts("seen", most_seen, MAX_SEEN - 1, MAX_SEQ)
     return Head(seq, prev, seen, fields.uint("at"))
-
-
-def _seen_entry(fields: Fields) -> tuple[int, int]:
-    return fields.uint("key", MAX_SEEN - 1), fields.uint("seq", MAX_SEQ, smallest=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,42 @@ class Fields:
             fields.end()
         return tuple(out)
 
+    def pairs_of_text(self, name: str, most: int) -> tuple[tuple[str, str], ...]:
+        """An array of pairs of texts. What they may say is for the caller to check."""
+        value = self._next(name)
+        if type(value) is not list or len(value) > most:
+            raise Malformed(f"{self._what}.{name}: not an array of 0..{most}")
+        out: list[tuple[str, str]] = []
+        for item in value:
+            if type(item) is not list or len(item) != 2:
+                raise Malformed(f"{self._what}.{name}: an element is not a pair")
+            first, second = item
+            if type(first) is not str or type(second) is not str:
+                raise Malformed(f"{self._what}.{name}: an element is not a pair of texts")
+            out.append((first, second))
+        return tuple(out)
+
+    def counts(self, name: str, most: int, places: int, largest: int) -> tuple[tuple[int, int], ...]:
+        """An array of (place, count): places in 0..`places` and strictly ascending, counts in 1..`largest`."""
+        value = self._next(name)
+        if type(value) is not list or len(value) > most:
+            raise Malformed(f"{self._what}.{name}: not an array of 0..{most}")
+        out: list[tuple[int, int]] = []
+        before = -1
+        for item in value:
+            if type(item) is not list or len(item) != 2:
+                raise Malformed(f"{self._what}.{name}: an element is not a pair")
+            place, count = item
+            if type(place) is not int or not 0 <= place <= places:
+                raise Malformed(f"{self._what}.{name}: no place in 0..{places}")
+            if place <= before:
+                raise Malformed(f"{self._what}.{name}: not strictly ascending")
+            if type(count) is not int or not 1 <= count <= largest:
+                raise Malformed(f"{self._what}.{name}: not an integer in 1..{largest}")
+            before = place
+            out.append((place, count))
+        return tuple(out)
+
     def binaries(self, name: str, size: int, most: int, least: int = 0) -> tuple[bytes, ...]:
         """An array of byte strings of one size."""
         value = self._next(name)

@@ -1,11 +1,15 @@
 """Names of agents and the labels they are enrolled with."""
 
+from functools import lru_cache
+
 from faramesh_mesh.records.codec import Fields, ascending
 from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.selector import INSTANCE, LABEL_KEY, LABEL_VALUE
 
 MAX_AGENT = 128
 MAX_LABELS = 32
+MAX_KEY = 63
+MAX_VALUE = 128
 REGION = "region"
 NO_REGION = "-"
 """What views call the region of an agent that was enrolled without one."""
@@ -24,15 +28,17 @@ def read_name(fields: Fields, name: str) -> str:
 
 def read_labels(fields: Fields, name: str) -> Labels:
     """Labels, ascending by key. `instance` is refused: it always means the agent's own name."""
-    labels = ascending(fields.items(name, MAX_LABELS, _label), name, lambda pair: pair[0])
-    for key, _ in labels:
+    return _checked(fields.pairs_of_text(name, MAX_LABELS), name)
+
+
+@lru_cache(maxsize=1_024)
+def _checked(labels: Labels, name: str) -> Labels:
+    """Remembered: the agents of a fleet share few sets of labels, so each set is checked, and held in memory, once."""
+    for key, value in labels:
+        if LABEL_KEY.fullmatch(key) is None or LABEL_VALUE.fullmatch(value) is None:
+            raise Malformed(f"{name}: not a label")
+        if len(key) > MAX_KEY or len(value) > MAX_VALUE:
+            raise Malformed(f"{name}: a label of more than {MAX_KEY} and {MAX_VALUE} characters")
         if key == INSTANCE:
             raise Malformed(f"{name}: {INSTANCE} cannot be given as a label")
-    return labels
-
-
-def _label(fields: Fields) -> tuple[str, str]:
-    key, value = fields.text("key", 63, smallest=1), fields.text("value", 128, smallest=1)
-    if LABEL_KEY.fullmatch(key) is None or LABEL_VALUE.fullmatch(value) is None:
-        raise Malformed("labels: not a label")
-    return key, value
+    return ascending(labels, name, lambda pair: pair[0])

@@ -2,7 +2,7 @@
 
 A fixed 16-ary trie over the hash of each id, three levels deep: 4 096 leaves, about 24 ids in each at 100 000 records.
 A node of the trie holds the sum modulo 2^256 of the salted hashes below it and their count, so an insertion or a
-removal is four additions and four new nodes; what does not change is shared with every fork. After range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic
+removal is four additions; what has not changed since a fork is shared with it. After range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic
 hash of section 5). The sum is over hashes of ids that are hashes of signed records: to steer it one needs a role key.
 """
 
@@ -36,15 +36,25 @@ EMPTY = Branch(bytes(FINGERPRINT_SIZE), 0)
 
 
 class _Node:
-    """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Never changed once made, so
-    that tries share what they have in common."""
+    """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Changed only by the trie that
+    made it, and by that one only until its next fork (`owner`): so tries share what they have in common."""
 
-    __slots__ = ("below", "count", "total")
+    __slots__ = ("below", "count", "owner", "total")
 
-    def __init__(self, total: int, count: int, below: "list[_Node] | tuple[RecordId, ...]") -> None:
+    def __init__(
+        self, total: int, count: int, below: "list[_Node] | tuple[RecordId, ...]", owner: object = None
+    ) -> None:
         self.total = total
         self.count = count
         self.below = below
+        self.owner = owner
+
+    def owned(self, owner: object) -> "_Node":
+        """This node if it is the owner's, else a copy that is."""
+        if self.owner is owner:
+            return self
+        below = self.below.copy() if isinstance(self.below, list) else self.below
+        return _Node(self.total, self.count, below, owner)
 
 
 _LEAF = _Node(0, 0, ())
@@ -58,18 +68,21 @@ _ROOT = _empty(0)
 
 
 class Trie:
-    """The fingerprints of one set of ids. The caller keeps ids distinct. A fork costs nothing and shares everything: a change
-    makes four new nodes on the way to its leaf."""
+    """The fingerprints of one set of ids. The caller keeps ids distinct. A fork costs nothing and shares everything: the first
+    change on a way after it copies the four nodes of that way."""
 
-    __slots__ = ("_fingerprint", "_root")
+    __slots__ = ("_fingerprint", "_owner", "_root")
 
     def __init__(self) -> None:
         self._root = _ROOT
+        self._owner = object()
+        """What marks the nodes that this trie may change. A new one after each fork."""
         self._fingerprint: bytes | None = None
 
     def fork(self) -> "Trie":
         """Another trie of the same set, which changes apart from this one."""
         forked = Trie()
+        self._owner = object()
         forked._root, forked._fingerprint = self._root, self._fingerprint
         return forked
 
@@ -100,7 +113,16 @@ class Trie:
         return cast("tuple[RecordId, ...]", self._node(prefix).below)
 
     def _change(self, prefix: Prefix, element: int, count: int, ids: tuple[RecordId, ...]) -> None:
-        self._root = _changed(self._root, prefix, 0, element, count, ids)
+        owner = self._owner
+        node = self._root = self._root.owned(owner)
+        for nibble in prefix:
+            node.total = (node.total + element) & _MODULUS_MASK
+            node.count += count
+            below = cast("list[_Node]", node.below)
+            node = below[nibble] = below[nibble].owned(owner)
+        node.total = (node.total + element) & _MODULUS_MASK
+        node.count += count
+        node.below = ids
         self._fingerprint = None
 
     def _node(self, prefix: Prefix) -> _Node:
@@ -122,18 +144,6 @@ class Trie:
         found: list[RecordId] = []
         _collect(self._node(prefix), DEPTH - len(prefix), found)
         return tuple(sorted(found))
-
-
-def _changed(
-    node: _Node, prefix: Prefix, depth: int, element: int, count: int, ids: tuple[RecordId, ...]
-) -> _Node:
-    """The node in place of this one once the leaf at the end of `prefix` has these ids."""
-    below: list[_Node] | tuple[RecordId, ...] = ids
-    if depth < DEPTH:
-        below = cast("list[_Node]", node.below).copy()
-        nibble = prefix[depth]
-        below[nibble] = _changed(below[nibble], prefix, depth + 1, element, count, ids)
-    return _Node((node.total + element) & _MODULUS_MASK, node.count + count, below)
 
 
 def _collect(node: _Node, height: int, found: list[RecordId]) -> None:

@@ -113,8 +113,10 @@ def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
         return Rejected(
             Reason.OVER_QUOTA, f"key {key.name}, record {payload.head.seq} of at most {key.quota}"
         )
-    if isinstance(payload, Enrolment) and not key.scope.matches(
-        {**dict(payload.labels), INSTANCE: payload.agent}
+    if (
+        isinstance(payload, Enrolment)
+        and key.scope.terms
+        and not key.scope.matches({**dict(payload.labels), INSTANCE: payload.agent})
     ):
         return Rejected(Reason.WRONG_SCOPE, f"key {key.name} may enrol {key.scope.text}, not {payload.agent}")
     if isinstance(payload, Revocation):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from faramesh_mesh.records.codec import UINT_MAX, Fields
+from faramesh_mesh.records.labels import MAX_KEY, MAX_VALUE
 
 T = TypeVar("T")
 
@@ -63,6 +64,17 @@ class Recorder(Fields):
         value = read(element)
         self._note(name, f"{limit(least, most)} of [{element}]")
         return (value,)
+
+    def pairs_of_text(self, name: str, most: int) -> tuple[tuple[str, str], ...]:
+        asked = {"labels": (("key", MAX_KEY), ("value", MAX_VALUE))}[name]
+        element = " · ".join(f"`{what}` text {limit(1, most_of_it)}" for what, most_of_it in asked)
+        self._note(name, f"{limit(0, most)} of [{element}]")
+        return ()
+
+    def counts(self, name: str, most: int, places: int, largest: int) -> tuple[tuple[int, int], ...]:
+        element = f"`key` uint {limit(0, places)} · `seq` uint {limit(1, largest)}"
+        self._note(name, f"{limit(0, most)} of [{element}]")
+        return ()
 
     def binaries(self, name: str, size: int, most: int, least: int = 0) -> tuple[bytes, ...]:
         self._note(name, f"{limit(least, most)} of bytes {size}")
