@@ -1,6 +1,6 @@
 """Enrolment: an enrol key says that an agent exists, on which node it lives and what labels it has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum, unique
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
@@ -37,11 +37,11 @@ class Enrolment:
     token: bytes
     supersedes: tuple[RecordId, ...]
     extra: Extra
+    node_id: KeyId = field(init=False, repr=False, compare=False)
+    """The id of the node that the agent lives on: every view files the enrolment under it."""
 
-    @property
-    def node_id(self) -> KeyId:
-        """The id of the node that the agent lives on."""
-        return key_id(self.node)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "node_id", key_id(self.node))
 
     @property
     def region(self) -> str:

@@ -2,6 +2,7 @@
 the one before and of its own (the rule of TUF, specification section 5.3). See `trust.chain` for the succession."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ, Extra, read_extra
 from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
@@ -43,7 +44,13 @@ class RoleKey:
     @property
     def quota(self) -> int:
         """The highest sequence number that is admitted from this key."""
-        return max((role.quota for role in self.roles), default=0)
+        return _quota(self.roles)
+
+
+@lru_cache(maxsize=256)
+def _quota(roles: frozenset[Role]) -> int:
+    """Remembered: every record that comes in is held against it."""
+    return max((role.quota for role in roles), default=0)
 
 
 @dataclass(frozen=True, slots=True)
