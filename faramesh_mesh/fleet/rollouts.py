@@ -5,9 +5,10 @@ thresholds count only keys whose scope covers the agent.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
+from functools import lru_cache
 
 from faramesh_mesh.fleet.cohorts import order
 from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
@@ -102,7 +103,7 @@ class Rollouts:
         self._validity = validity
         self._enrolments = enrolments
         self._bodies = bodies
-        self._ranks: dict[RecordId, dict[str, int]] = {}
+        self._ranks: dict[RecordId, Mapping[str, int]] = {}
         """The cohort orders of the rosters held; empty for one that is not what its plan says."""
         self._ground = validity.ground
         self._epochs: dict[RecordId, int] = {}
@@ -327,7 +328,7 @@ class Rollouts:
             self._pin_ends = tuple(plan.until for plan in plans if isinstance(plan, Rollout) and plan.is_pin)
         return self._pin_ends
 
-    def ranks(self, plan: Plan) -> dict[str, int] | None:
+    def ranks(self, plan: Plan) -> Mapping[str, int] | None:
         """The place of each agent of the roster in the cohort order; None while the roster is not held or is not what
         the plan says it is."""
         known = self._ranks.get(plan.record.id)
@@ -335,7 +336,9 @@ class Rollouts:
             body = self._bodies.get(plan.rollout.roster)
             if body is None:
                 return None
-            known = self._ranks[plan.record.id] = _ranks_in(body, plan.rollout)
+            known = self._ranks[plan.record.id] = _ranks_in(
+                body, plan.rollout.count, plan.rollout.salt, plan.rollout.waves
+            )
         return known or None
 
     def in_cohort(self, plan: Plan, agent: Enrolled, stage: int) -> bool:
@@ -368,9 +371,11 @@ class Rollouts:
         )
 
 
-def _ranks_in(body: bytes, rollout: Rollout) -> dict[str, int]:
-    """The cohort order of a roster; empty if the body is no roster of as many agents as the plan says."""
+@lru_cache(maxsize=16)
+def _ranks_in(body: bytes, count: int, salt: bytes, waves: tuple[str, ...]) -> Mapping[str, int]:
+    """The cohort order of a roster; empty if the body is no roster of so many agents. Remembered by what it is made from: the
+    thousands of nodes of a simulation order one roster once."""
     roster = decode_roster(body)
-    if isinstance(roster, Rejected) or len(roster) != rollout.count:
+    if isinstance(roster, Rejected) or len(roster) != count:
         return {}
-    return {agent: rank for rank, agent in enumerate(order(roster, rollout.salt, rollout.waves))}
+    return {agent: rank for rank, agent in enumerate(order(roster, salt, waves))}

@@ -154,9 +154,14 @@ class Liveness:
         thin air could never be refuted. Whoever knows a newer status shows it, signed.
         """
         refutes = False
+        waiting, known = link.suspicions, self._suspicions
         for suspicion in message.suspicions:
             node = suspicion.slot.node
-            link.suspicions.pop((node, suspicion.accuser), None)  # the peer knows it
+            if waiting:
+                waiting.pop((node, suspicion.accuser), None)  # the peer knows it
+            here = known.get(node)
+            if here is not None and here.slot is suspicion.slot and suspicion.accuser in here.accusers:
+                continue  # as most rows are: they come over every link
             held = self._slot_of(node)
             if suspicion.slot.order < held.order or self._members.region(node) is None:
                 continue
@@ -182,10 +187,12 @@ class Liveness:
         if not self._suspicions:
             return
         members = self._members.all()
+        shortest = _shortest(len(members))
         for node in [node for node in self._suspicions if node not in members]:
             del self._suspicions[node]
         for suspicion in self._suspicions.values():
-            if not suspicion.dead and mono - suspicion.since >= _lasts(suspicion, len(members)):
+            age = mono - suspicion.since
+            if age >= shortest and not suspicion.dead and age >= _lasts(suspicion, shortest):
                 suspicion.dead = True
 
     def _tell(self) -> None:
@@ -218,9 +225,13 @@ class Liveness:
                 link.suspicions[slot.node, accuser] = slot
 
 
-def _lasts(suspicion: _Suspicion, members: int) -> int:
-    """How long a suspicion lasts before it is a death: Lifeguard's rule, with SWIM's 5 log10(n) seconds as shortest."""
-    shortest = 5 * SECOND * max(len(str(members)) - 1, 1)
+def _shortest(members: int) -> int:
+    """What a suspicion lasts at the least: SWIM's 5 log10(n) seconds."""
+    return 5 * SECOND * max(len(str(members)) - 1, 1)
+
+
+def _lasts(suspicion: _Suspicion, shortest: int) -> int:
+    """How long a suspicion lasts before it is a death: Lifeguard's rule."""
     confirmed = min(len(suspicion.accusers) - 1, _ENOUGH)
     longest = _STRETCH * shortest
     return max(shortest, longest - (longest - shortest) * _SHRINK[confirmed] // 1000)

@@ -18,8 +18,9 @@ Joining, at full length:
       | <---------------- PAGE last ------------------ |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, unique
+from functools import lru_cache
 from typing import TypeAlias
 
 from faramesh_mesh.records.ids import Digest, KeyId, MeshId, RecordId
@@ -224,11 +225,22 @@ class SlotVersion:
     node: KeyId
     incarnation: int
     seq: int
+    order: tuple[int, int] = field(init=False, repr=False, compare=False)
+    """What decides which is newer."""
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """What decides which is newer."""
-        return self.incarnation, self.seq
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", (self.incarnation, self.seq))
+
+
+_REMEMBERED = 8_192
+"""Versions and suspicions of which one object is kept: a region that is cut off comes as thousands of rows over every link, most
+of them the same. Three megabytes at the most."""
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def version_of(node: KeyId, incarnation: int, seq: int) -> SlotVersion:
+    """The slot version that says so."""
+    return SlotVersion(node, incarnation, seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +264,12 @@ class Suspicion:
 
     slot: SlotVersion
     accuser: KeyId
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def suspicion_of(node: KeyId, incarnation: int, seq: int, accuser: KeyId) -> Suspicion:
+    """The suspicion that says so."""
+    return Suspicion(version_of(node, incarnation, seq), accuser)
 
 
 @dataclass(frozen=True, slots=True)

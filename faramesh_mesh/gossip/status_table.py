@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from faramesh_mesh.gossip.messages import GROUPS, STATUS_DIGEST_SIZE, SlotVersion
+from faramesh_mesh.gossip.messages import GROUPS, STATUS_DIGEST_SIZE, SlotVersion, version_of
 from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.record import LiveStatus
 
@@ -35,11 +35,7 @@ class StatusTable:
     def version(self, node: KeyId) -> SlotVersion:
         """Which status of a node is held; incarnation 1 and seq 0 if none."""
         held = self._slots.get(node)
-        return (
-            SlotVersion(node, 1, 0)
-            if held is None
-            else SlotVersion(node, held.payload.incarnation, held.payload.seq)
-        )
+        return version_of(node, 1, 0) if held is None else version_of(node, *held.payload.order)
 
     def put(self, status: LiveStatus) -> bool:
         """Hold a status if it is newer than the one held."""

@@ -6,6 +6,7 @@ Whatever comes in, `read` gives a message or a `Rejected`: nothing is raised and
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import starmap
 from typing import Any
 
 from faramesh_mesh.gossip.framing import MAX_FRAME, frame
@@ -42,11 +43,12 @@ from faramesh_mesh.gossip.messages import (
     Step,
     Summary,
     Suspect,
-    Suspicion,
     Versions,
     WantBody,
     WantChunk,
     WantStatuses,
+    suspicion_of,
+    version_of,
 )
 from faramesh_mesh.records.body import CHUNK, MAX_CHUNKS
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ
@@ -369,16 +371,14 @@ def _rows(fields: Fields, name: str, row: struct.Struct, most: int) -> Iterator[
 def _slot(node: bytes, incarnation: int, seq: int) -> SlotVersion:
     if incarnation == 0:
         raise Malformed("slots: an incarnation of 0")
-    return SlotVersion(KeyId(node), incarnation, seq)
+    return version_of(KeyId(node), incarnation, seq)
 
 
 def _suspect(fields: Fields) -> Suspect:
-    return Suspect(
-        tuple(
-            Suspicion(_slot(node, incarnation, seq), KeyId(accuser))
-            for node, incarnation, seq, accuser in _rows(fields, "suspicions", _SUSPICION, MAX_SUSPICIONS)
-        )
-    )
+    suspicions = tuple(starmap(suspicion_of, _rows(fields, "suspicions", _SUSPICION, MAX_SUSPICIONS)))
+    if any(suspicion.slot.incarnation == 0 for suspicion in suspicions):
+        raise Malformed("suspicions: an incarnation of 0")
+    return Suspect(suspicions)
 
 
 def _versions(fields: Fields) -> Versions:
