@@ -55,6 +55,11 @@ class Intake:
         """Whether envelopes of a link are waiting."""
         return link.id in self._waiting
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return sum(self._bytes.values())
+
     def __bool__(self) -> bool:
         return bool(self._waiting)
 

@@ -97,6 +97,20 @@ class Link:
         )
 
     @property
+    def queued(self) -> int:
+        """Entries that wait to be sent."""
+        return (
+            len(self.notes)
+            + len(self.urgent)
+            + len(self.records)
+            + len(self.talk)
+            + len(self.suspicions)
+            + len(self.slots)
+            + len(self.errands)
+            + len(self.chunks)
+        )
+
+    @property
     def is_known(self) -> bool:
         """Whether the peer has proven its key."""
         return self.stage is not Stage.GREETING
@@ -208,6 +222,11 @@ class Links:
                 self._shunned[mark] = mono + SHUNNED_FOR
         while len(self._shunned) > MAX_SHUNNED:
             del self._shunned[next(iter(self._shunned))]
+
+    @property
+    def shunned(self) -> int:
+        """Marks that are refused or were."""
+        return len(self._shunned)
 
     def is_shunned(self, mark: str | bytes, mono: int) -> bool:
         """Whether an address or node is refused now."""

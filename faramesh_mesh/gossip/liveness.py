@@ -204,6 +204,16 @@ class Liveness:
                 rows = tuple(Suspicion(slot, accuser) for (_, accuser), slot in told)
                 self._links.talk(link, Suspect(rows))
 
+    @property
+    def watches(self) -> int:
+        """Links that are watched."""
+        return len(self._watches)
+
+    @property
+    def suspicions(self) -> int:
+        """Nodes that are suspected or held for dead."""
+        return len(self._suspicions)
+
     def health(self, node: KeyId) -> Health:
         """What is believed of a node."""
         if node == self._members.own or any(link.node == node for link in self._links.full.values()):

@@ -32,6 +32,7 @@ from faramesh_mesh.gossip.holdings import Holdings
 from faramesh_mesh.gossip.intake import Intake
 from faramesh_mesh.gossip.links import Link, Links, Stage
 from faramesh_mesh.gossip.liveness import Health, Liveness
+from faramesh_mesh.gossip.load import Load
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.offers import Offers
 from faramesh_mesh.gossip.overlay import Overlay
@@ -171,6 +172,23 @@ class Node:
     def counters(self) -> Counters:
         """Frames, bytes, refusals."""
         return self._parts.links.counters
+
+    def load(self) -> Load:
+        """How much it holds."""
+        parts = self._parts
+        links = parts.links.all.values()
+        return Load(
+            records=len(self.records),
+            statuses=len(parts.statuses.table),
+            bodies=len(self.bodies),
+            links=len(links),
+            watches=parts.liveness.watches,
+            suspicions=parts.liveness.suspicions,
+            contacts=parts.overlay.contacts,
+            shunned=parts.links.shunned,
+            queued=sum(link.queued for link in links),
+            unverified=parts.intake.size,
+        )
 
     def health(self, node: KeyId) -> Health:
         """What is believed of a node."""

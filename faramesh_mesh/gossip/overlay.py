@@ -77,6 +77,11 @@ class Overlay:
         for address in config.seeds:
             self._contacts.suggest(address)
 
+    @property
+    def contacts(self) -> int:
+        """Addresses known."""
+        return len(self._contacts.all())
+
     # What happens
 
     def discovered(self, addresses: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from faramesh_sim.invariants.admission import GenuineRefused
 from faramesh_sim.invariants.availability import Availability
+from faramesh_sim.invariants.bandwidth import Bandwidth
 from faramesh_sim.invariants.blast_radius import BlastRadius
 from faramesh_sim.invariants.chains import ForkedChain
 from faramesh_sim.invariants.conflicts import ConflictIgnored
@@ -18,6 +19,8 @@ from faramesh_sim.invariants.expectations import Expected
 from faramesh_sim.invariants.halts import HaltIgnored
 from faramesh_sim.invariants.invariant import Invariant
 from faramesh_sim.invariants.killed_permit import KilledPermit
+from faramesh_sim.invariants.memory import Memory
+from faramesh_sim.invariants.pairwise import Pairwise
 from faramesh_sim.invariants.pins import PinOverrun
 from faramesh_sim.invariants.same_records import SameRecords
 from faramesh_sim.invariants.stale_gate import StaleGate
@@ -42,6 +45,9 @@ KINDS: tuple[type[Invariant], ...] = (
     SameRecords,
     EpochRegress,
     StaleGate,
+    Memory,
+    Bandwidth,
+    Pairwise,
     Containment,
     Convergence,
     Availability,

@@ -165,4 +165,8 @@ STORIES: dict[str, Scenario] = {
     ),
     "oldest_status_wins": _story(_push(1), _promote(3)),
     "stale_timer_honoured": _story(_push(1)),
+    # What a node costs
+    "watches_outlive_their_links": _story(_cut(2, 2)),
+    "statuses_are_signed_although_nothing_is_new": _story(_push(1), settle=30),
+    "who_was_dialled_repairs_nothing": _story(_cut(2, 5), _kill(3, "n01", via=US), _push(3, via=EU)),
 }

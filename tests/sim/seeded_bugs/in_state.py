@@ -8,7 +8,17 @@ from dataclasses import replace
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet.fleet import Fleet
-from faramesh_mesh.gossip import flood, holdings, offers, readiness, reconcile, status_table, timers
+from faramesh_mesh.gossip import (
+    flood,
+    holdings,
+    liveness,
+    offers,
+    readiness,
+    reconcile,
+    status_table,
+    timers,
+)
+from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.records.envelope import open_header
@@ -42,7 +52,7 @@ def _kind(data: bytes) -> Kind:
     return header[0]
 
 
-@bug("CONVERGENCE", "SAME_RECORDS_SAME_DECISION")
+@bug("PAIRWISE", "CONVERGENCE", "SAME_RECORDS_SAME_DECISION")
 def fingerprint_misses_cosigns():
     """Cosignatures are not part of the fingerprint: what a flood missed of them is never repaired."""
 
@@ -57,7 +67,7 @@ def fingerprint_misses_cosigns():
     return replaced(record_set.RecordSet, "_place", made)
 
 
-@bug("CONVERGENCE")
+@bug("PAIRWISE", "CONVERGENCE")
 def nothing_is_reconciled():
     """Two nodes that differ take themselves for equal: what a flood missed stays missing."""
     return replaced(reconcile.Reconcile, "compare", lambda _original: lambda *_arguments: True)
@@ -210,7 +220,7 @@ def flood_of_forks_keeps_the_first():
     return replaced(record_set.RecordSet, "_surplus", made)
 
 
-@bug("CONTAINMENT", "CONVERGENCE")
+@bug("PAIRWISE", "CONTAINMENT", "CONVERGENCE")
 def kill_that_a_flood_missed_stays_missed():
     """Kills go to one neighbour only, and nodes that differ take themselves for equal."""
 
@@ -230,3 +240,50 @@ def kill_that_a_flood_missed_stays_missed():
             yield
 
     return both()
+
+
+@bug("MEMORY")
+def watches_outlive_their_links():
+    """What was measured of a link is kept when the link has ended."""
+
+    def made(original):
+        def on_down(self, link, mono, *, lost):
+            watch = self._watches.get(link.id)
+            original(self, link, mono, lost=lost)
+            if watch is not None:
+                self._watches[link.id] = watch
+
+        return on_down
+
+    return replaced(liveness.Liveness, "on_down", made)
+
+
+@bug("BANDWIDTH")
+def statuses_are_signed_although_nothing_is_new():
+    """A node signs its status each second, whether it has anything new to say or not."""
+
+    def made(original):
+        def sign(self, now, durable, *, ready):
+            if self._last is not None:
+                self._last = replace(self._last, software="another")
+            self._timers.sooner(timers.Alarm.SIGN, now.mono + SECOND)
+            return original(self, now, durable, ready=ready)
+
+        return sign
+
+    return replaced(OwnStatus, "sign", made)
+
+
+@bug("PAIRWISE")
+def who_was_dialled_repairs_nothing():
+    """Records that a comparison shows to be missing are sent by whoever dialled the link, and by nobody else. In a fleet some link
+    goes the other way."""
+
+    def made(original):
+        def send(self, link, ids, mono):
+            if link.dialled is not None:
+                original(self, link, ids, mono)
+
+        return send
+
+    return replaced(flood.Flood, "send", made)

@@ -1,0 +1,73 @@
+"""BANDWIDTH, promise 9: what a node sends is bounded at every moment, and next to nothing where nothing happens."""
+
+from typing import TYPE_CHECKING
+
+from faramesh_mesh.gossip.config import SECOND
+from faramesh_sim.invariants.invariant import Found, Invariant
+
+if TYPE_CHECKING:
+    from faramesh_mesh.records.record import Record
+    from faramesh_sim.machine import Machine
+    from faramesh_sim.process import Process
+    from faramesh_sim.world import World
+
+QUIET_AFTER = 15 * SECOND
+"""After the last record, fault or restart: statuses have gone round and links that were lost are replaced."""
+QUIET = 2_000
+"""Bytes a second that a node sends where nothing happens: the design's figure for an idle node."""
+LOOK_OVER = 8
+"""Seconds over which a quiet node is looked at: shuffles and reconnections come in bursts, one in some seconds."""
+BUSY = 1 << 20
+"""Bytes a second and link: what its peer would cut it off for (`gossip.budgets`)."""
+AT_ONCE = 4 << 20
+"""What a peer takes beyond that at once."""
+
+
+class Bandwidth(Invariant):
+    """Looks once a second at what honest nodes have sent."""
+
+    name = "BANDWIDTH"
+    promise = 9
+
+    def __init__(self, world: "World") -> None:
+        super().__init__(world)
+        self._busy_at = 0
+        self._sent: dict[Process, list[int]] = {}
+        """What each process had sent, a second apart, the newest last."""
+
+    def signed(self, record: "Record") -> Found:  # noqa: ARG002 - that something was signed is enough
+        """There is something to spread."""
+        self._busy_at = self.world.engine.now
+        return iter(())
+
+    def started(self, machine: "Machine") -> Found:  # noqa: ARG002 - the same
+        """Somebody has to catch up."""
+        self._busy_at = self.world.engine.now
+        return iter(())
+
+    def second(self) -> Found:
+        """Look."""
+        world = self.world
+        if world.faults_open or any(not machine.honest for machine in world.machines):
+            self._busy_at = world.engine.now
+        quiet = world.engine.now - max(self._busy_at, world.healed_at) > QUIET_AFTER
+        for machine in world.honest:
+            process = machine.process
+            if process is not None:
+                sent = self._sent.setdefault(process, [])
+                sent.append(process.node.counters.bytes_out)
+                del sent[: -LOOK_OVER - 1]
+                yield from self._judge(machine, sent, len(process.ends), quiet=quiet)
+
+    def _judge(self, machine: "Machine", sent: list[int], links: int, *, quiet: bool) -> Found:
+        if len(sent) < 2:
+            return
+        last = sent[-1] - sent[-2]
+        if last > AT_ONCE + BUSY * links:
+            yield self.violated(
+                f"{machine.name} busy", f"sent {last} bytes in a second over {links} links", machine
+            )
+        rate = (sent[-1] - sent[0]) // LOOK_OVER
+        if quiet and len(sent) > LOOK_OVER and rate > QUIET:
+            seen = f"sends {rate} bytes a second although nothing has happened for {QUIET_AFTER // SECOND} s"
+            yield self.violated(f"{machine.name} quiet", seen, machine)
