@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 10 * SECOND
 """How long the two have: some rounds of reconciliation, at one a second."""
+HOP = MILLISECOND
+"""What a frame takes."""
 _LINK = LinkId(1)
 
 
@@ -32,11 +34,11 @@ def meet(one: "Process", two: "Process", rng: "Rng") -> tuple[RecordSet, RecordS
         dialled = two.machine.address if at == 0 else None
         side.handle(Connected(_LINK, dialled, certificates[at], certificates[1 - at]), now)
     while now.mono - mono < PATIENCE and not _equal(sides):
-        for at, side in enumerate(sides):
-            while side.sent:
-                sides[1 - at].handle(Received(_LINK, side.sent.popleft()[PREFIX_SIZE:]), now)
-        if not any(side.sent for side in sides):
-            now = _later(sides, now)
+        now = Now(now.mono + HOP, now.wall + HOP // MILLISECOND)
+        for side, came in zip(sides, [_take(sides[1].sent), _take(sides[0].sent)], strict=True):
+            side.turn(now)
+            for frame in came:
+                side.handle(Received(_LINK, frame[PREFIX_SIZE:]), now)
     return sides[0].node.records, sides[1].node.records
 
 
@@ -66,6 +68,12 @@ class _Side:
                     case _:
                         pass
 
+    def turn(self, now: Now) -> None:
+        """Wake the node, if it is time."""
+        if self.wake is not None and self.wake <= now.mono:
+            self.wake = None
+            self.handle(Tick(), now)
+
 
 def _fork(process: "Process", rng: "Rng") -> Node:
     node, machine = process.node, process.machine
@@ -82,12 +90,8 @@ def _equal(sides: tuple[_Side, _Side]) -> bool:
     return one.trie.fingerprint == two.trie.fingerprint and one.chain.version == two.chain.version
 
 
-def _later(sides: tuple[_Side, _Side], now: Now) -> Now:
-    """The clocks, turned to the next thing that either waits for."""
-    due = max(now.mono, min(side.wake for side in sides if side.wake is not None))
-    later = Now(due, now.wall + (due - now.mono) // MILLISECOND)
-    for side in sides:
-        if side.wake is not None and side.wake <= due:
-            side.wake = None
-            side.handle(Tick(), later)
-    return later
+def _take(sent: deque[bytes]) -> list[bytes]:
+    """What is on its way; from now on nothing is."""
+    frames = list(sent)
+    sent.clear()
+    return frames
