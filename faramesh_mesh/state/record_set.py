@@ -11,17 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, unique
 
-from faramesh_mesh.records.cosign import Cosign
 from faramesh_mesh.records.enrolment import Enrolment
-from faramesh_mesh.records.halt import Abort, Hold, Release
 from faramesh_mesh.records.ids import NO_RECORD, KeyId, RecordId
 from faramesh_mesh.records.kind import Kind
-from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation, RevokedKey
-from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.records.root import Cut
-from faramesh_mesh.records.vote import Vote
 from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
@@ -329,18 +324,11 @@ def _names_cut(record: Record) -> Cut | None:
 
 
 def _named_by(record: Record) -> tuple[RecordId, ...]:
-    """The records that a record names, but for the one before it in its chain."""
+    """The records whose coming may change what is judged of this one, but for the one before it in its chain. Other names need no
+    watching: a plan without its policy, a vote without its plan, a lift without its kill become nothing else by a kill."""
     match record.payload:
         case Enrolment(supersedes=older):
             return older
-        case Rollout(policy=policy, supersedes=older, lifts=lifts):
-            return (policy, *older, *lifts)
-        case Policy(parents=parents):
-            return parents
-        case Vote(rollout=named) | Cosign(target=named) | Abort(rollout=named) | Hold(rollout=named):
-            return (named,)
-        case Release(rollout=named, holds=holds):
-            return (named, *holds)
         case Revocation(subject=RevokedKey(cut=cut)):
             return (cut.last,)
         case _:

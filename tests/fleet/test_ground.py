@@ -17,7 +17,7 @@ from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.root import RoleKey
+from faramesh_mesh.records.root import Cut, RoleKey
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.admission import sign_control
 from faramesh_mesh.trust.keys import Signer
@@ -141,6 +141,15 @@ def test_a_kill_that_another_key_names_as_the_record_before_its_own(shop):
     authority = same_when_last(shop, kill, (kill,))["a"]
     assert isinstance(authority, Permitted)
     assert authority.versions[0].number == 2
+
+
+def test_a_kill_that_a_revocation_names_as_the_end_of_a_chain(shop):
+    """Not of the key that it revokes: what that key signed stands while one cannot tell, and falls once the kill is there."""
+    shop.kill("instance=a", by="ops2")
+    kill = shop.kill("instance=b", by="killer")
+    claims_nothing(shop)
+    shop.revoke_key("ops2", Cut(1, kill.id), by="ops")
+    assert isinstance(same_when_last(shop, kill)["a"], Permitted)
 
 
 def test_a_kill_beside_another_record_of_its_number(shop):

@@ -1,11 +1,14 @@
 """Revocation, equivocation, root forks, enrolments that disagree: what a stolen key can do ends at the cut."""
 
+from dataclasses import replace
+
 from histories import WALL
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, node_signer, role_key, root, seal, signer
 
 from faramesh_mesh.fleet.authority import Cause, Denied, Permitted
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.ids import NO_RECORD
+from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.record_set import RecordSet
@@ -245,3 +248,40 @@ def test_a_critical_field_that_is_not_understood_grants_nothing_and_still_restri
     for record in shop2.records.in_order():
         held.add(shop2.fork(kill, "ops2", extra=crit) if record == kill else record)
     assert isinstance(Fleet(held, shop.bodies).authorise("b", WALL), Denied)
+
+
+def without(shop: Workshop, *missing: Record, more: tuple[Record, ...] = ()) -> Fleet:
+    """What somebody sees who lacks these records and holds some more."""
+    held = RecordSet(shop.chain)
+    ids = {record.id for record in missing}
+    for record in (*shop.records.in_order(), *more):
+        if record.id not in ids:
+            held.add(record)
+    return Fleet(held, shop.bodies)
+
+
+def test_a_grant_below_a_cut_waits_until_the_chain_to_the_cut_is_held():
+    shop = mesh()
+    shop.push(shop.policy(by="ops"), AGENTS, by="ops")
+    last = shop.kill("instance=b", by="ops")
+    shop.revoke_key("ops", Cut(last.head.seq, last.id), by="root")
+    assert isinstance(without(shop).authorise("a", WALL), Permitted)
+    assert isinstance(without(shop, last).authorise("a", WALL), Denied)
+
+
+def test_a_flood_above_a_cut_is_settled_by_it_even_while_the_chain_below_is_not_whole():
+    shop = mesh()
+    shop.push(shop.policy(by="ops"), AGENTS, by="ops")
+    last = shop.kill("instance=b", by="ops")
+    later = shop.policy("agent * { default deny }", version=2, by="ops")
+    forks = tuple(
+        shop.fork(later, "ops", head=replace(later.payload.head, at=later.payload.head.at + number))
+        for number in range(1, 6)
+    )
+    flooded = without(shop, last, more=forks).authorise("a", WALL)
+    assert isinstance(flooded, Denied)
+    assert Cause.KEY_OVERFLOW in {reason.cause for reason in flooded.reasons}
+    shop.revoke_key("ops", Cut(last.head.seq, last.id), by="root")
+    settled = without(shop, last, more=forks).authorise("a", WALL)
+    assert isinstance(settled, Denied)
+    assert Cause.KEY_OVERFLOW not in {reason.cause for reason in settled.reasons}

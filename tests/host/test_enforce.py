@@ -256,3 +256,12 @@ def test_states_are_equal_when_nothing_changed() -> None:
     one, two = chosen(authority, cache=cache), chosen(authority, cache=cache)
     assert isinstance(one.state, AgentState)
     assert one.state == two.state
+
+
+def test_before_the_node_has_synced_only_a_kill_is_a_reason():
+    """Who is not enrolled as far as is known may be enrolled by what has not come yet; a kill that is known holds."""
+    unknown = chosen(Denied((Denial(Cause.NOT_ENROLLED),)), HostJournal(), ready=False)
+    assert unknown.standing is Standing.DENY_NOT_READY
+    killed = chosen(Denied((Denial(Cause.KILLED, rid(8), "loop", "ops"),)), HostJournal(), ready=False)
+    assert killed.standing is Standing.DENY_KILLED
+    assert chosen(Denied((Denial(Cause.NOT_ENROLLED),)), HostJournal()).standing is Standing.DENY_NOT_ENROLLED

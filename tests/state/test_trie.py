@@ -1,6 +1,6 @@
 """The trie's fingerprints: equal sets have equal ones, whatever the history."""
 
-from hashlib import sha256
+from hashlib import blake2b, sha256
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,3 +79,16 @@ def test_a_fork_and_its_origin_change_apart(first, more):
         origin.remove(element)
     assert fork.fingerprint == trie_of([*more, *first]).fingerprint
     assert fork.ids(()) == tuple(sorted([*first, *more]))
+
+
+def test_the_fingerprint_is_what_the_format_says():
+    """Two versions of the software must agree: BLAKE2b over the sum modulo 2^256 of the salted hashes, and the count."""
+    ids = [RecordId(bytes([number]) * 32) for number in range(3)]
+    trie = Trie()
+    for record_id in ids:
+        trie.insert(record_id)
+    salted = [blake2b(each, digest_size=32, salt=b"faramesh-trie-1\0").digest() for each in ids]
+    total = sum(int.from_bytes(each, "big") for each in salted) % (1 << 256)
+    both = total.to_bytes(32, "big") + (3).to_bytes(8, "big")
+    assert trie.fingerprint == blake2b(both, digest_size=16).digest()
+    assert trie.count == 3
