@@ -94,7 +94,7 @@ def _once(shell: Shell, named: Named, wanted: Wanted, reproduce: Reproduce) -> A
         run_lines(outcome) if outcome.passed else [*failure_lines(outcome, reproduce), *run_lines(outcome)]
     )
     if wanted.html is not None:
-        write(wanted.html, page(named.scenario, outcome))
+        write(wanted.html, page(named.scenario, outcome, reproduce(outcome).repro))
         lines.append(f"  timeline: {wanted.html}")
     shrinks = not outcome.passed and wanted.how.layer is Layer.ENGINE
     todo = f"faramesh-mesh sim shrink {reproduce(outcome).file} --seed {named.seed}" if shrinks else ""

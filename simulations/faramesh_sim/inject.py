@@ -1,6 +1,7 @@
 """Faults at work: each begins at its time, heals after its time, and whatever has not healed heals at the end of the chaos."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faramesh_sim.conditions import Between, Cut, Impairment
@@ -27,6 +28,18 @@ if TYPE_CHECKING:
     from faramesh_sim.world import World
 
 Heal = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A fault in force: what it is in words, what heals it, and the machines that it hits. `stays`: it never heals."""
+
+    text: str
+    heal: Heal
+    hits: "tuple[Machine, ...]"
+    stays: bool = False
+
+
 LOST_BATCHES = 3
 """Transactions that a disk which lies about syncs loses."""
 
@@ -37,7 +50,7 @@ class Injector:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._rng = world.rng.stream("faults")
-        self._open: dict[int, tuple[str, Heal]] = {}
+        self._open: dict[int, _Begun] = {}
         self._begun = 0
         self._over = False
 
@@ -63,28 +76,28 @@ class Injector:
         begun = self._inject(fault)
         if begun is None:
             return
-        text, heal = begun
-        number = self._begun = self._begun + 1
-        self._open[number] = text, heal
-        self._world.faults_open = self._world.faults_open + (not isinstance(fault, Hostile))
         world = self._world
-        world.timeline.note(world.engine.now, What.FAULT, None, text)
-        if not isinstance(fault, Hostile):
-            world.engine.after(fault.lasts, self._heal, number)
+        places = tuple(machine.place for machine in begun.hits)
+        world.timeline.note(world.engine.now, What.FAULT, None, begun.text, hits=places)
+        if begun.stays:
+            return
+        number = self._begun = self._begun + 1
+        self._open[number] = begun
+        world.faults_open += 1
+        world.engine.after(fault.lasts, self._heal, number)
 
     def _heal(self, number: int) -> None:
-        entry = self._open.pop(number, None)
-        if entry is None:
+        begun = self._open.pop(number, None)
+        if begun is None:
             return
-        text, heal = entry
-        heal()
+        begun.heal()
         world = self._world
         world.faults_open -= 1
         world.healed_at = world.engine.now
-        world.timeline.note(world.engine.now, What.HEALED, None, text)
+        world.timeline.note(world.engine.now, What.HEALED, None, begun.text)
 
-    def _inject(self, fault: Fault) -> tuple[str, Heal] | None:
-        """Begin a fault; what it is in words, and what heals it. None where it means nobody now."""
+    def _inject(self, fault: Fault) -> _Begun | None:
+        """Begin a fault. None where it means nobody now."""
         world = self._world
         match fault:
             case Partition():
@@ -97,8 +110,10 @@ class Injector:
                 machines = self._honest(nodes.resolve(world, self._rng))
                 for machine in machines:
                     turn_hostile(machine, does, key)
-                    world.timeline.note(world.engine.now, What.TURNED, machine.place, ", ".join(does))
-                return (f"{_names(machines)} hostile: {', '.join(does)}", _nothing) if machines else None
+                    text = f"{machine.name} turns hostile: {', '.join(does)}"
+                    world.timeline.note(world.engine.now, What.TURNED, machine.place, text)
+                text = f"{_names(machines)} hostile: {', '.join(does)}"
+                return _Begun(text, _nothing, machines, stays=True) if machines else None
             case _:
                 machines = fault.nodes.resolve(world, self._rng)
                 return self._hit(fault, machines) if machines else None
@@ -110,7 +125,7 @@ class Injector:
 
     def _hit(  # noqa: C901 - one case a fault
         self, fault: "Crash | Hang | Slow | Clock | BadDisk | Lapse", machines: "tuple[Machine, ...]"
-    ) -> tuple[str, Heal]:
+    ) -> _Begun:
         names = _names(machines)
         match fault:
             case Crash(disk=disk, graceful=graceful):
@@ -120,36 +135,43 @@ class Injector:
                     fate = disk if 2 * number < len(self._world.machines) else DiskFate.KEPT
                     self._crash(machine, fate, snapshots[machine.place], graceful=graceful)
                 word = "stopped" if graceful else f"crashed, disk {disk.value}"
-                return f"{names} {word}", lambda: _each(machines, lambda each: each.start())
+                return _Begun(f"{names} {word}", lambda: _each(machines, lambda each: each.start()), machines)
             case Hang(host=host):
                 for machine in machines:
                     machine.hang(host=host)
-                return f"{names} {'suspended' if host else 'hung'}", lambda: _each(
-                    machines, lambda each: each.resume()
+                word = "suspended" if host else "hung"
+                return _Begun(
+                    f"{names} {word}", lambda: _each(machines, lambda each: each.resume()), machines
                 )
             case Slow(cost=cost):
                 for machine in machines:
                     machine.at_cost(cost)
-                return f"{names} slow", lambda: _each(machines, lambda each: each.at_cost(0))
+                return _Begun(
+                    f"{names} slow", lambda: _each(machines, lambda each: each.at_cost(0)), machines
+                )
             case Clock(jump_ms=jump, drift_ppm=drift):
                 for machine in machines:
                     machine.clock.jump(jump)
                     machine.clock.run_at(drift)
-                return f"{names} clock {jump:+} ms, {drift:+} ppm", lambda: _each(
-                    machines, lambda each: _set_right(each, jump)
+                return _Begun(
+                    f"{names} clock {jump:+} ms, {drift:+} ppm",
+                    lambda: _each(machines, lambda each: _set_right(each, jump)),
+                    machines,
                 )
             case BadDisk(full=full, fsync=fsync):
                 before = {each.place: each.fsync for each in machines}
                 for machine in machines:
                     machine.disk.full = full
                     machine.slow_disk(fsync or before[machine.place])
-                return f"{names} disk {'full' if full else 'slow'}", lambda: _each(
-                    machines, lambda each: _mend_disk(each, before[each.place])
+                return _Begun(
+                    f"{names} disk {'full' if full else 'slow'}",
+                    lambda: _each(machines, lambda each: _mend_disk(each, before[each.place])),
+                    machines,
                 )
             case Lapse():
                 for machine in machines:
                     machine.lapsed = True
-                return f"{names} certificates lapsed", lambda: _each(machines, _renew)
+                return _Begun(f"{names} certificates lapsed", lambda: _each(machines, _renew), machines)
 
     def _crash(self, machine: "Machine", fate: DiskFate, snapshot: int, *, graceful: bool) -> None:
         if graceful:
@@ -174,7 +196,7 @@ class Injector:
         if fate in (DiskFate.LOST, DiskFate.OLDER, DiskFate.WIPED, DiskFate.DAMAGED):
             machine.forgot_at = self._world.engine.now
 
-    def _churn(self, fault: Churn) -> tuple[str, Heal] | None:
+    def _churn(self, fault: Churn) -> _Begun | None:
         machines = fault.nodes.resolve(self._world, self._rng)
         if not machines:
             return None
@@ -195,9 +217,9 @@ class Injector:
             _each(machines, lambda each: each.start())
 
         kill_one()
-        return f"churn of {_names(machines)}", stop
+        return _Begun(f"churn of {_names(machines)}", stop, machines)
 
-    def _partition(self, fault: Partition) -> tuple[str, Heal] | None:  # noqa: C901 - what falls, rises, flaps
+    def _partition(self, fault: Partition) -> _Begun | None:  # noqa: C901 - what falls, rises, flaps
         sides = self._sides(fault)
         if sides is None:
             return None
@@ -242,9 +264,9 @@ class Injector:
         if fault.flap:
             engine.after(fault.flap, flap)
             text += " (flapping)"
-        return text, heal
+        return _Begun(text, heal, a)
 
-    def _impair(self, fault: Impair) -> tuple[str, Heal] | None:
+    def _impair(self, fault: Impair) -> _Begun | None:
         sides = self._sides(fault)
         if sides is None:
             return None
@@ -261,7 +283,7 @@ class Injector:
         )
         number = self._world.conditions.add(rule)
         text = f"impaired {_names(a)} {'→' if fault.oneway else '↔'} {_names(b)}"
-        return text, lambda: self._world.conditions.remove(number)
+        return _Begun(text, lambda: self._world.conditions.remove(number), a)
 
     def _sides(self, fault: Partition | Impair) -> "tuple[tuple[Machine, ...], tuple[Machine, ...]] | None":
         a = fault.a.resolve(self._world, self._rng)

@@ -6,11 +6,17 @@ holds and the ledger does not know was forged.
 
 from dataclasses import dataclass, field
 
+from faramesh_mesh.records.cosign import Cosign
+from faramesh_mesh.records.enrolment import Enrolment
+from faramesh_mesh.records.halt import Abort, Hold, Release
 from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.kill import Kill
+from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.records.roster import decode_roster
+from faramesh_mesh.records.vote import Vote
 from faramesh_sim.engine import Nanoseconds
 
 
@@ -66,6 +72,30 @@ class Ledger:
             if isinstance(record.payload, Rollout) and record.payload.policy == policy:
                 return name
         return self.called(policy)
+
+    def tell(self, record: Record) -> str:
+        """A record in a few words, by the names that the scenario uses."""
+        match record.payload:
+            case Kill(selector=selector, tools=tools):
+                of = f" of {', '.join(tools)}" if tools else ""
+                return f"kill {self.called(record.id)}: {selector.text}{of}"
+            case Policy():
+                return f"policy of {self.plan_of(record.id)}"
+            case Rollout(lifts=lifts) if lifts:
+                return f"restore {self.called(record.id)} of {', '.join(map(self.called, lifts))}"
+            case Rollout():
+                return f"rollout {self.called(record.id)}"
+            case Vote(rollout=plan, stage=stage):
+                return f"vote for stage {stage} of {self.called(plan)}"
+            case Cosign(target=target):
+                entry = self.entries.get(target)
+                return f"cosignature: {self.called(target) if entry is None else self.tell(entry.record)}"
+            case Abort(rollout=plan) | Hold(rollout=plan) | Release(rollout=plan):
+                return f"{record.kind.name.lower()} of {self.called(plan)}"
+            case Enrolment(agent=agent):
+                return f"enrolment of {agent}"
+            case _:
+                return f"{record.kind.name.lower()} {record.short}"
 
     def called(self, record_id: RecordId) -> str:
         """What the scenario calls a record, else its short id."""

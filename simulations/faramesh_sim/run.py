@@ -8,7 +8,7 @@ policy runs     instant invariants: always                         eventual inva
 import gc
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.host.gate import Gate
@@ -22,6 +22,7 @@ from faramesh_sim.operate import Operations
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.process import NewProcess, Process
 from faramesh_sim.scenario.model import Scenario
+from faramesh_sim.timeline import Moment, What
 from faramesh_sim.world import Hear, World
 
 LOOK_EVERY = 250 * MILLISECOND
@@ -130,6 +131,13 @@ class Run:
             if self._options.progress is not None:
                 self._options.progress(min(max((engine.now - since) / self._total, 0.0), 1.0))
 
+    def _named(self, moment: Moment) -> Moment:
+        """A moment in the words of the scenario: what a record is called is known only once all is signed."""
+        entry = None if moment.record is None else self.world.ledger.entries.get(moment.record)
+        if entry is None or moment.what is not What.SIGNED:
+            return moment
+        return replace(moment, text=f"{entry.by} signed {self.world.ledger.tell(entry.record)}")
+
     def outcome(self, began: float) -> Outcome:
         """The verdict on what has happened; `began` is the processor's time at the start, in seconds."""
         world = self.world
@@ -149,7 +157,7 @@ class Run:
             blast=world.invariant(BlastRadius).largest,
             marks=tuple(sorted(world.marks.counts.items())),
             notes=tuple(world.notes),
-            timeline=tuple(world.timeline.moments),
+            timeline=tuple(map(self._named, world.timeline.moments)),
         )
 
 

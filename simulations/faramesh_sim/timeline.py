@@ -33,13 +33,15 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing that happened. `place` is the machine it happened on, None for the fleet; `text` says it for people."""
+    """One thing that happened. `place` is the machine it happened on, None for the fleet; `text` says it for people; `hits` are the
+    machines that a fault is about."""
 
     at: Nanoseconds
     what: What
     place: int | None
     text: str
     record: RecordId | None = None
+    hits: tuple[int, ...] = ()
 
 
 class Timeline:
@@ -52,8 +54,14 @@ class Timeline:
         self.moments: list[Moment] = []
 
     def note(
-        self, at: Nanoseconds, what: What, place: int | None, text: str, record: RecordId | None = None
+        self,
+        at: Nanoseconds,
+        what: What,
+        place: int | None,
+        text: str,
+        record: RecordId | None = None,
+        hits: tuple[int, ...] = (),
     ) -> None:
         """Remember a moment."""
         if self.kept:
-            self.moments.append(Moment(at, what, place, text, record))
+            self.moments.append(Moment(at, what, place, text, record, hits))

@@ -6,14 +6,14 @@ from html import escape
 
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_sim.engine import Nanoseconds
+from faramesh_sim.html.scale import LEFT, WIDTH, Scale
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.timeline import Moment, What
 
 MOST_ROWS = 60
 """Machines up to which each has a row of its own; beyond, each region shows its first ones and says how many it leaves out."""
-_LEFT, _RIGHT, _TOP = 96, 14, 54
-_WIDTH = 1_360
+_TOP = 70
 _PLANS = 6
 """Colours for plans; the seventh has the first again."""
 
@@ -32,7 +32,8 @@ class Chart:
 
     def __init__(self, scenario: Scenario, outcome: Outcome) -> None:
         self._moments = outcome.timeline
-        self._end = max(int(outcome.seconds * SECOND), 1)
+        self._scale = Scale(max(int(outcome.seconds * SECOND), 1))
+        self._end = self._scale.end
         names = {place: agent.name for place, agent in enumerate(scenario.fleet)}
         regions = {place: agent.region for place, agent in enumerate(scenario.fleet)}
         for moment in self._moments:
@@ -83,7 +84,7 @@ class Chart:
         """The chart."""
         height = self._bottom + 30
         label = 'role="img" aria-label="what each host did over time"'
-        parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" width="100%" {label}>']
+        parts = [f'<svg viewBox="0 0 {WIDTH} {height}" width="100%" {label}>']
         parts += self._defs()
         parts += self._axis()
         parts += self._rows()
@@ -114,7 +115,7 @@ class Chart:
         )
 
     def _x(self, at: Nanoseconds) -> float:
-        return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * at / self._end, 1)
+        return self._scale.x(at)
 
     @staticmethod
     def _defs() -> Iterator[str]:
@@ -127,12 +128,10 @@ class Chart:
         )
 
     def _axis(self) -> Iterator[str]:
-        seconds = self._end / SECOND
-        step = next(each for each in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 3_600) if seconds / each <= 16)
-        for second in range(0, int(seconds) + 1, step):
-            x = self._x(second * SECOND)
+        for at in self._scale.ticks():
+            x = self._x(at)
             yield f'<path d="M{x} {_TOP - 4}V{self._bottom}" stroke="var(--line)"/>'
-            yield f'<text x="{x}" y="{self._bottom + 14}" text-anchor="middle">{second} s</text>'
+            yield f'<text x="{x}" y="{self._bottom + 14}" text-anchor="middle">{at // SECOND} s</text>'
 
     def _rows(self) -> Iterator[str]:
         spans = self._spans()
@@ -142,7 +141,7 @@ class Chart:
             yield f'<text class="region" x="8" y="{self._heads[region]}">{escape(region)}{more}</text>'
             for place in places:
                 y = self._y[place]
-                yield f'<g class="row"><text x="{_LEFT - 8}" y="{y + self._height - 3}" text-anchor="end">{escape(self._names[place])}</text>'
+                yield f'<g class="row"><text x="{LEFT - 8}" y="{y + self._height - 3}" text-anchor="end">{escape(self._names[place])}</text>'
                 for span in spans.get(place, ()):
                     x, end = self._x(span.since), self._x(span.until)
                     fill = self._fill(span.text)
@@ -182,39 +181,37 @@ class Chart:
         return "var(--killed)" if "killed" in text else "var(--denied)"
 
     def _faults(self) -> Iterator[str]:
-        """Shaded spans over the rows that a fault hits; over all where it does not name them."""
-        open_: dict[str, Nanoseconds] = {}
-        found: list[tuple[Nanoseconds, Nanoseconds, str]] = []
-        for moment in self._moments:
-            if moment.what is What.FAULT:
-                open_[moment.text] = moment.at
-            elif moment.what is What.HEALED and moment.text in open_:
-                found.append((open_.pop(moment.text), moment.at, moment.text))
-        found += [(since, self._end, text) for text, since in open_.items()]
+        """Shaded spans over the rows that a fault hits; what it is in words above."""
         lanes: list[float] = [0.0, 0.0, 0.0]
-        for since, until, text in sorted(found):
-            cut = text.startswith("cut ")
+        for fault, until in self._find_faults():
+            cut = fault.text.startswith("cut ")
             fill = "url(#cut)" if cut else "url(#fault)"
-            x, end = self._x(since), self._x(until)
-            for y in self._hit(text):
-                yield (
-                    f'<rect x="{x}" y="{y}" width="{max(end - x, 1):.1f}" height="{self._height - 2}" fill="{fill}" '
-                    f'pointer-events="none"/>'
-                )
+            x, end = self._x(fault.at), self._x(until)
+            for place in fault.hits:
+                if place in self._y:
+                    yield (
+                        f'<rect x="{x}" y="{self._y[place]}" width="{max(end - x, 1):.1f}" height="{self._height - 2}" '
+                        f'fill="{fill}" pointer-events="none"/>'
+                    )
             lane = min(range(len(lanes)), key=lambda each: (lanes[each] > x, each))
-            shown = text if len(text) <= 44 else text[:43] + "…"
+            shown = fault.text if len(fault.text) <= 44 else fault.text[:43] + "…"
             lanes[lane] = x + 6 * len(shown) + 8
             css = "cutlabel" if cut else "faultlabel"
-            yield f'<text class="label {css}" x="{x}" y="{14 + 12 * lane}">{escape(shown)}<title>{escape(text)}, {since / SECOND:.1f} to {until / SECOND:.1f} s</title></text>'
+            title = f"{fault.text}, {fault.at / SECOND:.1f} to {until / SECOND:.1f} s"
+            yield f'<text class="label {css}" x="{x}" y="{14 + 12 * lane}">{escape(shown)}<title>{escape(title)}</title></text>'
             yield f'<path d="M{x} {17 + 12 * lane}V{_TOP - 4}" stroke="var(--{"cut" if cut else "fault"})" stroke-width=".6" opacity=".5"/>'
 
-    def _hit(self, text: str) -> Iterator[int]:
-        words = text.replace(",", " ").removeprefix("cut ").split()
-        if "↔" in words or "→" in words:
-            words = words[: next(at for at, word in enumerate(words) if word in "↔→")]
-        named = [place for place in self._y if self._names[place] in words]
-        named += [place for region, places in self._shown.items() if region in words for place in places]
-        yield from (self._y[place] for place in (named or ()))
+    def _find_faults(self) -> list[tuple[Moment, Nanoseconds]]:
+        """Each fault and when it healed, in the order in which they began; a hostile machine stays hostile."""
+        open_: dict[str, Moment] = {}
+        found: list[tuple[Moment, Nanoseconds]] = []
+        for moment in self._moments:
+            if moment.what is What.FAULT:
+                open_[moment.text] = moment
+            elif moment.what is What.HEALED and moment.text in open_:
+                found.append((open_.pop(moment.text), moment.at))
+        found += [(fault, self._end) for fault in open_.values()]
+        return sorted(found, key=lambda each: each[0].at)
 
     def _records(self) -> Iterator[str]:
         """A tick where a record reaches a machine."""
@@ -230,17 +227,19 @@ class Chart:
             yield f'<path d="M{x} {y + 1}v{self._height - 4}" stroke="{color}" stroke-width="1" opacity=".55"/>'
 
     def _signed(self) -> Iterator[str]:
-        """What operators signed, as lines through all rows: kills stand out."""
+        """What operators signed, as lines through all rows where it stops something, as flags where it opens a stage."""
+        stops = _Lane(self._bottom + 27)
+        opens = _Lane(_TOP - 10)
         for moment in self._moments:
-            if moment.what is What.SIGNED and (" kill " in moment.text or " abort " in moment.text):
-                x = self._x(moment.at)
+            words = moment.text.split(" signed ", 1)[-1] if moment.what is What.SIGNED else ""
+            x = self._x(moment.at)
+            if words.startswith(("kill ", "abort ")):
                 yield f'<path d="M{x} {_TOP - 6}V{self._bottom}" stroke="var(--killed)" stroke-width="1.3" stroke-dasharray="2 3"><title>{escape(moment.text)}</title></path>'
-                yield f'<text class="label killlabel" x="{x + 3}" y="{self._bottom + 27}">{escape(_short(moment))}</text>'
-            elif moment.what is What.SIGNED and (
-                " rollout " in moment.text or " restore " in moment.text or " vote " in moment.text
-            ):
-                x = self._x(moment.at)
-                yield f'<path d="M{x} {_TOP - 6}v6l3 -6z" fill="var(--p0)"><title>{escape(moment.text)}</title></path>'
+                yield stops.label(x, words, "killlabel")
+            elif words.startswith(("rollout ", "restore ", "vote ")):
+                yield f'<path d="M{x} {_TOP - 6}v8l4 -8z" fill="var(--p0)"><title>{escape(moment.text)}</title></path>'
+                if not words.endswith(" base"):  # the policy that everybody begins with
+                    yield opens.label(x, words.replace("vote for ", ""), "planlabel")
 
     def _failures(self) -> Iterator[str]:
         for moment in self._moments:
@@ -249,6 +248,17 @@ class Chart:
                 yield f'<path d="M{x} {_TOP - 8}V{self._bottom}" stroke="var(--killed)" stroke-width="2.5"><title>{escape(moment.text)}</title></path>'
 
 
-def _short(moment: Moment) -> str:
-    """`killer signed kill k-ad64d3c5` as `kill`."""
-    return "abort" if " abort " in moment.text else "kill"
+class _Lane:
+    """Labels on one line, left to right: one that would lie over the one before it is left out; its mark still says it."""
+
+    def __init__(self, y: int) -> None:
+        self._y = y
+        self._free = 0.0
+
+    def label(self, x: float, words: str, css: str) -> str:
+        """The label, or nothing."""
+        shown = words if len(words) <= 34 else words[:33] + "…"
+        if x < self._free:
+            return ""
+        self._free = x + 6 * len(shown) + 10
+        return f'<text class="label {css}" x="{x + 3}" y="{self._y}">{escape(shown)}</text>'

@@ -14,6 +14,8 @@ from html import escape
 
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_sim.html.chart import Chart
+from faramesh_sim.html.scale import Scale
+from faramesh_sim.html.spread import spread
 from faramesh_sim.html.style import STYLE
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.scenario.model import Scenario
@@ -31,13 +33,14 @@ MOST_TOLD = 400
 """Moments told in words; the chart shows all."""
 
 
-def page(scenario: Scenario, outcome: Outcome) -> str:
-    """The page, as one HTML document."""
+def page(scenario: Scenario, outcome: Outcome, repro: str) -> str:
+    """The page, as one HTML document. `repro` is the command that repeats the run."""
     chart = Chart(scenario, outcome)
     body = "\n".join(
         (
-            _header(scenario, outcome),
+            _header(scenario, outcome, repro),
             f'<section class="chart"><div class="legend">{chart.legend()}</div>{chart.svg()}</section>',
+            _spread(scenario, outcome),
             _story(outcome.timeline),
             _footer(outcome),
         )
@@ -50,7 +53,7 @@ def page(scenario: Scenario, outcome: Outcome) -> str:
     )
 
 
-def _header(scenario: Scenario, outcome: Outcome) -> str:
+def _header(scenario: Scenario, outcome: Outcome, repro: str) -> str:
     verdict = (
         '<span class="verdict good">every promise held</span>'
         if outcome.passed
@@ -75,8 +78,23 @@ def _header(scenario: Scenario, outcome: Outcome) -> str:
         f"<header><p class='kind'>faramesh-mesh simulation</p><h1>{escape(scenario.title or scenario.name)}</h1>"
         f"<p>{escape(scenario.name)}, seed {outcome.seed} {verdict}</p>"
         f"<dl class='facts'>{cards}</dl>"
+        f"<p class='repro'><code>{escape(repro)}</code></p>"
         + (f"<ul class='broken'>{broken}</ul>" if broken else "")
         + "</header>"
+    )
+
+
+def _spread(scenario: Scenario, outcome: Outcome) -> str:
+    hosts = len(scenario.fleet) + sum(
+        moment.what is What.STARTED and moment.place is not None and moment.place >= len(scenario.fleet)
+        for moment in outcome.timeline
+    )
+    panel = spread(outcome.timeline, hosts, Scale(max(int(outcome.seconds * SECOND), 1)))
+    if not panel:
+        return ""
+    return (
+        "<section class='chart'><h2>How records spread</h2><p class='more'>The share of the hosts that hold each record, from its "
+        f"signature on.</p>{panel}</section>"
     )
 
 

@@ -24,6 +24,8 @@ section { margin-top:26px } .chart { background:var(--card); border:1px solid va
 .legend span { display:inline-flex; align-items:center; gap:6px } .legend svg { flex:none }
 svg text { font:11px system-ui,-apple-system,"Segoe UI",sans-serif; fill:var(--soft) } svg .region { font-weight:700; fill:var(--ink); font-size:12px }
 svg .label { fill:var(--ink); font-size:11px } svg .killlabel { fill:var(--killed); font-weight:600 } svg .faultlabel { fill:var(--fault) } svg .cutlabel { fill:var(--cut) }
+svg .planlabel { fill:var(--p0) } .more { margin:0 0 6px 4px; font-size:13px; color:var(--soft) } .repro { margin-top:12px }
+code { font:13px ui-monospace,Menlo,Consolas,monospace; background:var(--card); border:1px solid var(--line); border-radius:6px; padding:3px 8px }
 svg g.row:hover rect.bg { fill:var(--line) }
 .story table { border-collapse:collapse; font-size:14px; width:100% } .story td { padding:2px 12px 2px 0; vertical-align:top; border-bottom:1px solid var(--line) }
 .story td:first-child { text-align:right; font-variant-numeric:tabular-nums; color:var(--soft); white-space:nowrap; width:80px } .story td:nth-child(2) { color:var(--soft); width:80px }

@@ -45,6 +45,11 @@ class Bandwidth(Invariant):
         self._busy_at = self.world.engine.now
         return iter(())
 
+    def changed(self, process: "Process") -> Found:  # noqa: ARG002 - the same
+        """An agent does something else, which its node has to tell: a pin may have run out."""
+        self._busy_at = self.world.engine.now
+        return iter(())
+
     def second(self) -> Found:
         """Look."""
         world = self.world
