@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from faramesh_mesh.fleet.authority import Authority
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.ids import Digest
+from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_sim.invariants.invariant import Found, Invariant
@@ -20,8 +22,6 @@ ANEW_EVERY = 16
 come to the same. Each costs as much as the whole history."""
 _FEW = 100
 """Records up to which that is done so often; in larger fleets less, by as much."""
-PIN_GRAIN = 1_000
-"""Wall time is part of the function only where pins run out; states are compared within the same second (milliseconds)."""
 
 
 class SameRecords(Invariant):
@@ -34,7 +34,15 @@ class SameRecords(Invariant):
         super().__init__(world)
         self._known: dict[tuple[_State, str], tuple[Authority, str]] = {}
         self._rng = world.rng.stream("same records")
-        self._pins = any(getattr(op, "pin", 0) for op in world.scenario.ops)
+        self._ends: list[int] = []
+        """When the pins that were ever signed run out: all that wall time changes (milliseconds)."""
+
+    def signed(self, record: Record) -> Found:
+        """A pin may have been."""
+        payload = record.payload
+        if isinstance(payload, Rollout) and payload.is_pin:
+            self._ends.append(payload.until)
+        return iter(())
 
     def changed(self, process: "Process") -> Found:
         """Compare with everybody who has ever held the same."""
@@ -56,8 +64,8 @@ class SameRecords(Invariant):
                 yield from self._anew(process, machine, agent, authority, wall)
 
     def _state(self, records: RecordSet, bodies: Bodies) -> _State:
-        grain = self.world.wall // PIN_GRAIN if self._pins else 0
-        return records.trie.fingerprint, records.chain.version, bodies.digests(), grain
+        ended = sum(end <= self.world.wall for end in self._ends)
+        return records.trie.fingerprint, records.chain.version, bodies.digests(), ended
 
     def _anew(
         self, process: "Process", machine: "Machine", agent: str, authority: Authority, wall: int
