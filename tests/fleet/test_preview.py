@@ -5,7 +5,14 @@ from workshop import Workshop
 
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.fleet import Fleet
-from faramesh_mesh.fleet.preview import preview_kill, preview_push, roster_of, stages_of_shares
+from faramesh_mesh.fleet.preview import (
+    StagePreview,
+    _refusals,
+    preview_kill,
+    preview_push,
+    roster_of,
+    stages_of_shares,
+)
 from faramesh_mesh.records.selector import parse
 
 
@@ -70,3 +77,9 @@ def test_stage_sizes_are_rounded_up_and_hold_a_canary_of_each_region():
     roster = roster_of(enrolled(eu=30, us=10))
     assert stages_of_shares((100, 2_500, 10_000), roster) == (2, 10, 40)
     assert stages_of_shares((1, 2, 10_000), roster) == (2, 40)
+
+
+def test_half_of_a_fleet_is_not_most_of_it_and_both_of_two_are_more_than_half_of_a_region():
+    assert not preview_kill(enrolled(eu=2, us=2), parse("region=us")).is_most
+    first, last = StagePreview(1, 2, 6, (("us", 2, 2),)), StagePreview(2, 6, 6, (("us", 2, 2),))
+    assert _refusals((first, last), 6) == ("stage 1 would take 2 of 2 in us, more than half of it",)

@@ -285,3 +285,16 @@ def test_a_flood_above_a_cut_is_settled_by_it_even_while_the_chain_below_is_not_
     settled = without(shop, last, more=forks).authorise("a", WALL)
     assert isinstance(settled, Denied)
     assert Cause.KEY_OVERFLOW not in {reason.cause for reason in settled.reasons}
+
+
+def test_a_hold_beyond_a_cut_holds_nobody():
+    shop = mesh()
+    policy = shop.policy(by="ops2")
+    plan = shop.rollout(policy, AGENTS, by="ops2")
+    last = shop.kill("team=none", by="ops")
+    shop.hold(plan, by="ops")
+    shop.vote(plan, 1, by="ops2")
+    assert cause(shop) is None
+    assert not authority(shop).versions[0].adopt
+    shop.revoke_key("ops", Cut(last.head.seq, last.id), by="root")
+    assert authority(shop).versions[0].adopt

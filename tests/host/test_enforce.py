@@ -265,3 +265,9 @@ def test_before_the_node_has_synced_only_a_kill_is_a_reason():
     killed = chosen(Denied((Denial(Cause.KILLED, rid(8), "loop", "ops"),)), HostJournal(), ready=False)
     assert killed.standing is Standing.DENY_KILLED
     assert chosen(Denied((Denial(Cause.NOT_ENROLLED),)), HostJournal()).standing is Standing.DENY_NOT_ENROLLED
+
+
+def test_of_versions_that_wait_for_the_same_reason_the_best_is_named():
+    waiting = chosen(permitted(version(2, adopt=False), version(1, adopt=False)))
+    assert waiting.state.deny is not None
+    assert waiting.state.deny.policy == version(2).policy

@@ -4,9 +4,11 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workshop import Workshop, signer
+from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer
 
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.authoring import ChainEnd, chain_end, next_head
 from faramesh_mesh.state.record_set import SLOT, Admission, RecordSet
 
@@ -134,3 +136,18 @@ def test_the_next_record_goes_on_from_the_journal_where_that_is_further():
     journalled = ChainEnd(4, policy.id)
     assert next_head(shop.records, key, 0, journalled).seq == 5
     assert next_head(shop.records, key, 0).seq == 2
+
+
+def test_a_chain_that_a_cut_stands_on_is_kept_however_late_its_middle_comes():
+    """The revocation names the second record, which comes after it and names the first: no fork pushes that one out."""
+    keys = (role_key("ops", OPERATOR), role_key("root", frozenset({Role.ROOT})), role_key("enrol", ENROLLER))
+    shop = Workshop(chain_of(root(keys)))
+    first, second = shop.kill("instance=a"), shop.kill("instance=b")
+    revocation = shop.revoke_key("ops", Cut(second.head.seq, second.id), by="root")
+    forks = [shop.fork(first, "ops", reason=f"fork {at}") for at in range(200)]
+    smaller = sorted((fork for fork in forks if fork.id < first.id), key=lambda fork: fork.id)[:SLOT]
+    assert len(smaller) == SLOT, "enough to push the first one out, were it not for the cut"
+    held = RecordSet(shop.chain)
+    for record in (first, revocation, second, *smaller):
+        held.add(record)
+    assert first.id in held
