@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LABEL = "a model, not the node"
 CALIBRATED = (
-    "Calibration: in fleets of 1 000 and 5 000 it agrees within 15 % with the simulator that runs the node itself;",
+    "Calibration: in settled fleets of 1 000 and 5 000 it agrees within 15 % with the simulator that runs the node itself;",
     "beyond, nothing can check it. Its limits: docs/simulator-internet.md",
 )
 SIZES = "1e3,1e4,1e5,1e6"
