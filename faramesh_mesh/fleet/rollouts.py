@@ -5,7 +5,7 @@ thresholds count only keys whose scope covers the agent.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import lru_cache
@@ -72,6 +72,28 @@ class Progress:
     holds: tuple[Record, ...]
 
 
+class _Rivals:
+    """Who freezes a plan, found one by one as far as somebody asks, and remembered. The first one that is about an agent settles it, so
+    a thief who opens hundreds of plans at once does not make every node compare each with each."""
+
+    __slots__ = ("_found", "_rest")
+
+    def __init__(self, rest: Iterator[tuple[Plan, Halt]]) -> None:
+        self._found: list[tuple[Plan, Halt]] = []
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[tuple[Plan, Halt]]:
+        at = 0
+        while True:
+            if at == len(self._found):
+                more = next(self._rest, None)
+                if more is None:
+                    return
+                self._found.append(more)
+            yield self._found[at]
+            at += 1
+
+
 class Rollouts:
     """The rollouts of a fleet."""
 
@@ -110,7 +132,7 @@ class Rollouts:
         self._lines: dict[str, tuple[Plan, ...]] = {}
         self._progress: dict[tuple[RecordId, Coverage], Progress] = {}
         self._pin_ends: tuple[int, ...] | None = None
-        self._rivals: dict[tuple[RecordId, Coverage], tuple[tuple[Plan, Halt], ...]] = {}
+        self._rivals: dict[tuple[RecordId, Coverage], _Rivals] = {}
 
     def _refresh(self) -> None:
         """Forget what was judged on another ground."""
@@ -275,7 +297,7 @@ class Rollouts:
             halt = Halt.HELD
         return Progress(True, self.open_stage(plan, coverage), halt, holds)
 
-    def rivals(self, plan: Plan, coverage: Coverage) -> tuple[tuple[Plan, Halt], ...]:
+    def rivals(self, plan: Plan, coverage: Coverage) -> Iterable[tuple[Plan, Halt]]:
         """The plans of the line that freeze this one for the agents that both are about.
 
         Concurrent plans freeze each other, so nothing flaps and a person decides. A plan whose signer saw another one
@@ -286,7 +308,7 @@ class Rollouts:
         key = plan.record.id, coverage
         known = self._rivals.get(key)
         if known is None:
-            known = self._rivals[key] = tuple(self._find_rivals(plan, coverage))
+            known = self._rivals[key] = _Rivals(self._find_rivals(plan, coverage))
         return known
 
     def _find_rivals(self, plan: Plan, coverage: Coverage) -> Iterator[tuple[Plan, Halt]]:

@@ -10,11 +10,13 @@ from workshop import OPERATOR, START, Workshop, role_key
 
 from faramesh_mesh.fleet import rollouts
 from faramesh_mesh.fleet.fleet import NEWEST, Fleet
-from faramesh_mesh.records.chain import Head
+from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.ids import Digest
+from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
+from faramesh_mesh.records.vote import Vote
 
 LINEAR = 2.5
 """At most this times the work for twice the records. Quadratic work is four times as much."""
@@ -51,6 +53,21 @@ def plans_with_one_signature_of_two(n: int) -> Workshop:
     return shop
 
 
+def opened_plans(n: int) -> Workshop:
+    """Plans for the agent, all opened by one stolen key, none of which has seen the honest one that is complete."""
+    shop = shop_of_thief(Role.ROLLOUT)
+    first = last = shop.rollout(shop.policy(), ("a",), by="thief")
+    shop.push(shop.policy(version=2), ("a",))
+    stolen = [first]
+    for _ in range(n):
+        last = next_of(shop, first, last, "thief")
+        stolen.append(last)
+    for plan in stolen:
+        head = Head(last.head.seq + 1, last.id, first.head.seen, START)
+        last = shop.sign(Kind.VOTE, Vote(head, plan.id, 1, None, NO_EXTRA), "thief")
+    return shop
+
+
 def enrolments(n: int) -> Workshop:
     """One agent enrolled again and again, each time in the place of the last."""
     shop = Workshop()
@@ -72,11 +89,18 @@ def kills_of_others(n: int) -> Workshop:
 
 @pytest.mark.parametrize(
     ("made", "n"),
-    [(plans, 60), (plans_with_one_signature_of_two, 60), (enrolments, 30), (kills_of_others, 60)],
+    [
+        (plans, 60),
+        (plans_with_one_signature_of_two, 60),
+        (opened_plans, 60),
+        (enrolments, 30),
+        (kills_of_others, 60),
+    ],
 )
 def test_work_after_a_record_grows_no_faster_than_the_records(made: Callable[[int], Workshop], n: int):
     """What a view derives from the set it derives once for all that ask: `Rollouts._progress`, `Enrolments._History`, one
-    pass for all epochs. Without them each of n records looks at all n."""
+    pass for all epochs; and rivals of a plan are looked for until the first is found (`rollouts._Rivals`). Without them each of n
+    records looks at all n."""
     small, large = (Fleet(shop.records, shop.bodies) for shop in (made(n), made(2 * n)))
     work = [calls(lambda fleet=fleet: fleet.authorise("a", WALL)) for fleet in (small, large)]
     assert work[1] <= LINEAR * work[0]
