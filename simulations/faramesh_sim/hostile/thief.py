@@ -23,7 +23,8 @@ _ONE_IN = 3
 
 class Thief:
     """Every few seconds signs a kill under a number that the key's owner has used: equivocation. Restrictions alone: with a key
-    that grants, whoever holds it is the operator, and nothing that he does is wrong."""
+    that grants, whoever holds it is the operator, and nothing that he does is wrong. Once the chaos is over he signs no more: a fork
+    beyond those that are kept goes round by reconciliation alone, and what was signed a second ago is not everywhere."""
 
     def __init__(self, rng: Rng, key: str) -> None:
         self._rng = rng
@@ -35,9 +36,9 @@ class Thief:
 
     def turn(self, process: "Process") -> None:
         """Perhaps a fork."""
-        if self._rng.below(_ONE_IN):
-            return
         world = process.machine.world
+        if self._rng.below(_ONE_IN) or world.chaos_over:
+            return
         signer = signer_of(world.seed, self._key)
         records = process.node.records
         head = head_of_kill(records, signer.id, world.wall)
