@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from faramesh_mesh.fleet.authority import Denied, Permitted
 from faramesh_mesh.host.decision import Why
 from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.rollout import Rollout
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import PROBE, running
@@ -56,4 +57,7 @@ class Availability(Invariant):
             bool(law.kills_of(machine.facts))
             or law.has_void()
             or any(True for _ in law.of(Kind.REVOCATION, Kind.ABORT, Kind.RESTORE))
+            or any(
+                isinstance(each.payload, Rollout) and each.payload.supersedes for each in law.of(Kind.ROLLOUT)
+            )
         )

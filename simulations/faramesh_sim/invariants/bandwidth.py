@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from faramesh_sim.world import World
 
 QUIET_AFTER = 15 * SECOND
-"""After the last record, fault or restart: statuses have gone round and links that were lost are replaced."""
+"""After the last record, fault or restart: statuses have gone round, links that were lost are replaced, and those of peers whose
+certificate had run out are dialled anew (`gossip.handshake`, ten seconds)."""
 QUIET = 2_000
 """Bytes a second that a node sends where nothing happens: the design's figure for an idle node."""
 LOOK_OVER = 8
@@ -55,7 +56,8 @@ class Bandwidth(Invariant):
         world = self.world
         if world.faults_open or any(not machine.honest for machine in world.machines):
             self._busy_at = world.engine.now
-        quiet = world.engine.now - max(self._busy_at, world.healed_at) > QUIET_AFTER
+        since = max(self._busy_at, world.healed_at) + QUIET_AFTER
+        quiet = world.engine.now - since > LOOK_OVER * SECOND
         for machine in world.honest:
             process = machine.process
             if process is not None:
