@@ -37,7 +37,7 @@ class BrokenScenario(Refusal):
     """A scenario file with mistakes, each with its line, its key and what was expected."""
 
     def __init__(self, mistakes: tuple[str, ...]) -> None:
-        wrong = misused("; ".join(mistakes), "docs/simulator.md has every key")
+        wrong = misused("; ".join(mistakes), "docs/simulator-scenarios.md has every key")
         super().__init__(
             wrong.wrong, unchanged="nothing was simulated", todo=wrong.todo, exit_code=wrong.exit_code
         )

@@ -115,6 +115,23 @@ def test_what_is_no_toml_has_a_line_too(text, line):
     assert caught.value.mistakes[0].line in (line, line + 1)
 
 
+@pytest.mark.parametrize(
+    ("verb", "key", "expected"),
+    [
+        ('kil = "n00"', "op.kil", "kill?"),
+        ('foo = "n00"', "op", "one verb of push, promote, kill"),
+        ('kill = "n00"\npush = "r1"', "op", "one verb of"),
+    ],
+)
+def test_an_operation_without_its_one_verb_says_which_it_may_have_meant(verb, key, expected):
+    with pytest.raises(ScenarioError) as caught:
+        parse(f'[sim]\nregions = {{ eu = 2 }}\n[[op]]\nat = "1s"\n{verb}\n', "bad", HERE)
+    first = caught.value.mistakes[0]
+    assert first.key == key
+    assert first.expected.startswith(expected)
+    assert first.line == (5 if key == "op.kil" else 3)
+
+
 def test_a_users_own_fleet_policy_and_plan(tmp_path):
     (tmp_path / "fleet.json").write_text(
         '{"instances": [{"instance": "billing-7", "region": "eu", "labels": {"region": "eu", "team": "pay"}},'

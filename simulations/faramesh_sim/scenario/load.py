@@ -4,6 +4,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path as File
 from typing import Any, TypeVar, cast
 
@@ -268,13 +269,19 @@ class _Loader:
 
     @staticmethod
     def _verb(table: Table) -> str:
-        verbs = [shape.word for shape in OPS if shape.word in table.values]
-        if len(verbs) != 1:
+        words = [shape.word for shape in OPS]
+        verbs = [word for word in words if word in table.values]
+        if len(verbs) == 1:
+            return verbs[0]
+        near = {key: close[0] for key in table.values if (close := get_close_matches(key, words, 1))}
+        if not verbs and near:
+            key, word = next(iter(near.items()))
+            table.mistake(key, f"{word}?", key)
+        else:
             table.mistake(
-                "", f"one verb of {', '.join(shape.word for shape in OPS)}", ", ".join(verbs) or "none"
+                "", f"one verb of {', '.join(words)}", ", ".join(verbs or table.values) or "nothing"
             )
-            return ""
-        return verbs[0]
+        return ""
 
     @staticmethod
     def _kind(table: Table) -> str:

@@ -41,7 +41,7 @@ class Mistakes:
 
     def add(self, path: Path, expected: str, found: object = None) -> None:
         """One more."""
-        key = ".".join(str(each) for each in path if isinstance(each, str)) or "file"
+        key = ".".join(str(each) for each in path if isinstance(each, str) and each) or "file"
         self.found.append(Mistake(self.lines.of(path), key, "" if found is None else _spell(found), expected))
 
 
