@@ -1,6 +1,7 @@
 """Two nodes alone in a room: forks of them meet over one perfect link, and nobody else hears of it."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ _LINK = LinkId(1)
 
 def meet(one: "Process", two: "Process", rng: "Rng") -> tuple[RecordSet, RecordSet]:
     """What forks of the two hold after they met, or after `PATIENCE`. Neither process is touched."""
-    sides = (_Side(_fork(one, rng.stream("one"))), _Side(_fork(two, rng.stream("two"))))
+    sides = (Side(_fork(one, rng.stream("one"))), Side(_fork(two, rng.stream("two"))))
     mono, wall = SECOND, max(one.machine.clock.wall_ms(), two.machine.clock.wall_ms())
     now = Now(mono, wall)
     certificates = (one.machine.certificate, two.machine.certificate)
@@ -42,16 +43,22 @@ def meet(one: "Process", two: "Process", rng: "Rng") -> tuple[RecordSet, RecordS
     return sides[0].node.records, sides[1].node.records
 
 
+def _forget(_batch: Persist) -> None:
+    """A disk that keeps nothing."""
+
+
 @dataclass(slots=True)
-class _Side:
-    """A node, the frames that it has sent and that have not come in yet, and when it wants to be woken."""
+class Side:
+    """A node, the frames that it has sent and that have not come in yet, and when it wants to be woken. `persist` is its disk, which
+    takes no time."""
 
     node: Node
+    persist: Callable[[Persist], None] = _forget
     sent: deque[bytes] = field(default_factory=deque)
     wake: Nanoseconds | None = None
 
     def handle(self, event: Event, now: Now) -> None:
-        """Hand in an event and carry out all that follows from it; its disk takes no time."""
+        """Hand in an event and carry out all that follows from it."""
         waiting: deque[Event] = deque([event])
         while waiting:
             for effect in self.node.handle(waiting.popleft(), now):
@@ -64,6 +71,7 @@ class _Side:
                     case WakeAt(mono):
                         self.wake = mono
                     case Persist():
+                        self.persist(effect)
                         waiting.append(Persisted(effect.batch))
                     case _:
                         pass
@@ -85,7 +93,7 @@ def _fork(process: "Process", rng: "Rng") -> Node:
     return Node(config, machine.signer, records, fleet, bodies, rng, machine.world.verify, node.incarnation)
 
 
-def _equal(sides: tuple[_Side, _Side]) -> bool:
+def _equal(sides: tuple[Side, Side]) -> bool:
     one, two = (side.node.records for side in sides)
     return one.trie.fingerprint == two.trie.fingerprint and one.chain.version == two.chain.version
 

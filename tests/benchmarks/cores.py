@@ -1,58 +1,27 @@
 """Two node cores linked in memory, with clocks that the caller turns: no sockets, no TLS, no waiting."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import workshop
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.config import NodeConfig
-from faramesh_mesh.gossip.effects import Persist, Ready, Send, WakeAt
-from faramesh_mesh.gossip.events import Connected, Event, LinkId, Now, Persisted, Received, Tick, Writable
+from faramesh_mesh.gossip.events import Connected, LinkId, Now, Received, Tick
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.rng import SplitMix64
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.keys import Verify
+from faramesh_sim.meeting import Side
 
 LINK = LinkId(1)
 SECOND = 1_000_000_000
 START = Now(SECOND, workshop.START)
 
 
-def _forget(_batch: Persist) -> None:
-    """A disk that takes no time and keeps nothing."""
-
-
-@dataclass(slots=True)
-class End:
-    """One core and the wire to the other: frames that it has sent and that have not yet come in. `persist` is its disk."""
-
-    node: Node
-    persist: Callable[[Persist], None] = _forget
-    sent: deque[bytes] = field(default_factory=deque)
-    wake: int | None = None
-
-    def handle(self, event: Event, now: Now) -> None:
-        """Hand in an event and carry out all that follows from it."""
-        waiting: deque[Event] = deque([event])
-        while waiting:
-            for effect in self.node.handle(waiting.popleft(), now):
-                match effect:
-                    case Ready(link):
-                        waiting.append(Writable(link))
-                    case Send(link, frame):
-                        self.sent.append(frame)
-                        waiting.append(Writable(link))
-                    case WakeAt(mono):
-                        self.wake = mono
-                    case Persist():
-                        self.persist(effect)
-                        waiting.append(Persisted(effect.batch))
-                    case _:
-                        pass
+End = Side
+"""One core and the wire to the other."""
 
 
 def core(agent: str, held: RecordSet, verify: Verify) -> Node:
