@@ -48,7 +48,8 @@ class Pairwise(Invariant):
         self._left -= 1
         self._next = world.engine.now + EVERY
         one, two = (self._rng.choice(group) for group in self._rng.sample(list(groups.values()), 2))
-        yield from self._meet(one, two)
+        if not any(_has_left(here, there) for here in (one, two) for there in (one, two)):
+            yield from self._meet(one, two)
 
     def _meet(self, one: "Process", two: "Process") -> Found:
         self.world.marks.sometimes("two nodes that differed met alone")
@@ -67,6 +68,12 @@ class Pairwise(Invariant):
         """Whether its number has as many forks as are kept."""
         entry = self.world.ledger.entries.get(record_id)
         return entry is not None and records.full_at(entry.record.key) is not None
+
+
+def _has_left(here: "Process", there: "Process") -> bool:
+    """Whether a node knows that another one, or itself, is a member no more: then it ends the link as soon as it hears of that."""
+    node, fleet = there.machine.signer.id, here.node.fleet
+    return bool(fleet.enrolments_on(node)) and not fleet.is_member(node)
 
 
 def _ids(records: "RecordSet") -> set[RecordId]:
