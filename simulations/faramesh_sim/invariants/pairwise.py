@@ -3,6 +3,7 @@ exchange misses another one may bring."""
 
 from typing import TYPE_CHECKING
 
+from faramesh_mesh.fleet.authority import Cause
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.records.ids import RecordId
 from faramesh_sim.invariants.invariant import Found, Invariant
@@ -71,9 +72,8 @@ class Pairwise(Invariant):
 
 
 def _has_left(here: "Process", there: "Process") -> bool:
-    """Whether a node knows that another one, or itself, is a member no more: then it ends the link as soon as it hears of that."""
-    node, fleet = there.machine.signer.id, here.node.fleet
-    return bool(fleet.enrolments_on(node)) and not fleet.is_member(node)
+    """Whether a node knows that another one, or itself, is a member no more: then whoever hears of that ends the link."""
+    return here.node.fleet.why_not_enrolled(there.machine.name) is Cause.REVOKED
 
 
 def _ids(records: "RecordSet") -> set[RecordId]:
