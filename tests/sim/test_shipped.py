@@ -60,3 +60,13 @@ FOUND = sorted((Path(__file__).parent / "found").glob("*.toml"))
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
 def test_a_failure_that_was_found_stays_mended(path):
     assert run(load(path)).violations == ()
+
+
+MISJUDGED = sorted((Path(__file__).parent / "found" / "checkers").glob("*.toml"))
+"""Runs in which nothing was wrong and a checker said so all the same."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", MISJUDGED, ids=lambda path: path.stem)
+def test_what_a_checker_once_misjudged_passes(path):
+    assert run(load(path)).violations == ()
