@@ -187,7 +187,8 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        return ops
+        # What chance alone draws in one scenario of fifty: each of these is in every third.
+        return ops + rng.choice((self._supersede, self._restore_as_before, self._restore_alone))()
 
     def _name(self, letter: str) -> str:
         self.made += 1
@@ -264,7 +265,7 @@ class _Draw:
         at = self._at()
         later = min(at + rng.uniform(2, 8) * SECOND, self.chaos)
         self.plans |= {old: at, new: later}
-        here, there = rng.choice(self.regions)[0], rng.choice(self.regions)[0]
+        here, there = (region for region, _ in rng.sample([*self.regions, *self.regions[:1]], 2))
         return [
             Push(at, self._via(), self.by, old, stages=rng.choice((Stages(), Stages((1_000, 10_000))))),
             Push(later, parse_target(here), self.by, new, supersedes=(old,)),
@@ -303,6 +304,26 @@ class _Draw:
                 at, self._via(), self._signers(), name, kills, same_policy=same, reuse=reuse, stages=stages
             ),
             Promote(min(at + rng.uniform(2, 8) * SECOND, self.chaos), self._via(), self.by, name),
+        ]
+
+    def _restore_as_before(self) -> list[Op]:
+        """Somebody restores with the policy that the agent was killed for, and does not affirm it: the kill must stay."""
+        return self._kill_then_restore(self.by, same_policy=False)
+
+    def _restore_alone(self) -> list[Op]:
+        """One of those who must restore together does it alone."""
+        return self._kill_then_restore(self.by[:1], same_policy=True)
+
+    def _kill_then_restore(self, by: tuple[str, ...], *, same_policy: bool) -> list[Op]:
+        kill, plan = self._name("k"), self._name("s")
+        at = self.kills[kill] = self._at()
+        later = self.plans[plan] = min(at + self.rng.uniform(2, 6) * SECOND, self.chaos)
+        everybody = Stages((10_000,))
+        return [
+            KillAgents(at, self._via(), ("killer",), kill, self._agent()),
+            Restore(
+                later, self._via(), by, plan, (kill,), same_policy=same_policy, reuse="base", stages=everybody
+            ),
         ]
 
     def _kill_and_restore(self) -> list[Op]:
