@@ -187,8 +187,9 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        # What chance alone draws in one scenario of fifty: each of these is in every third.
-        return ops + rng.choice((self._supersede, self._restore_as_before, self._restore_alone))()
+        # What chance alone draws in one scenario of fifty: each of these is in every fourth.
+        classics = (self._supersede, self._abort_what_runs, self._restore_as_before, self._restore_alone)
+        return ops + rng.choice(classics)()
 
     def _name(self, letter: str) -> str:
         self.made += 1
@@ -304,6 +305,18 @@ class _Draw:
                 at, self._via(), self._signers(), name, kills, same_policy=same, reuse=reuse, stages=stages
             ),
             Promote(min(at + rng.uniform(2, 8) * SECOND, self.chaos), self._via(), self.by, name),
+        ]
+
+    def _abort_what_runs(self) -> list[Op]:
+        """One person stops a plan that half of the fleet runs: one key is enough, and where the plan says so nobody falls back."""
+        rng = self.rng
+        plan = self._name("r")
+        at = self.plans[plan] = self._at()
+        later = min(at + rng.uniform(4, 10) * SECOND, self.chaos)
+        falls = rng.choice((OnAbort.DENY, OnAbort.DENY, OnAbort.HOLD, OnAbort.REVERT))
+        return [
+            Push(at, self._via(), self.by, plan, stages=Stages((5_000, 10_000)), on_abort=falls),
+            AbortPlan(later, self._via(), (rng.choice(("ops", "ops2")),), plan),
         ]
 
     def _restore_as_before(self) -> list[Op]:
