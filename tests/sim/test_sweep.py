@@ -7,8 +7,10 @@ import pytest
 from sim.small import calm, outcome, stormy, violation
 
 from faramesh_sim import sweep as sweeping
+from faramesh_sim.layers import Layer
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.run import Options
+from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.sweep import UNFINISHED, Job, Summary, sweep
 
 
@@ -40,14 +42,14 @@ def test_failures_and_marks_are_counted_by_run() -> None:
 def test_a_run_in_which_the_simulator_itself_raises_is_that_runs_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = sweeping.run
+    real = sweeping.run_through
 
-    def broken(scenario: object, seed: int, options: Options) -> Outcome:
+    def broken(layer: Layer, scenario: Scenario, seed: int, options: Options) -> Outcome:
         if seed == 2:
             raise ZeroDivisionError("a fault of the simulator")
-        return real(scenario, seed, options)  # type: ignore[arg-type]
+        return real(layer, scenario, seed, options)
 
-    monkeypatch.setattr(sweeping, "run", broken)
+    monkeypatch.setattr(sweeping, "run_through", broken)
     found = sweep(_jobs(1, 2, 3), 1)
     assert [each.passed for each in found.outcomes] == [True, False, True]
     (what,) = found.outcomes[1].violations
