@@ -40,6 +40,11 @@ class Adoption:
     digest: Digest
     trial_until: int = 0
 
+    @property
+    def choice(self) -> tuple[RecordId, int, RecordId, Digest, bool]:
+        """All but the time at which a trial ends: the same adoption, a moment later, is the same choice."""
+        return self.rollout, self.epoch, self.policy, self.digest, self.trial_until > 0
+
     def is_of(self, version: Version) -> bool:
         """Whether this is the adoption of `version`."""
         return (self.rollout, self.policy, self.digest) == (version.rollout, version.policy, version.digest)
@@ -52,6 +57,11 @@ class History:
     agent: str
     current: Adoption
     good: Adoption | None
+
+    @property
+    def choice(self) -> tuple[object, ...]:
+        """All but the times at which trials end."""
+        return self.agent, self.current.choice, None if self.good is None else self.good.choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,16 @@ class HostJournal:
     quarantined: tuple[Quarantined, ...] = ()
     lost: bool = False
     """Whether earlier choices may be missing."""
+
+    def chooses_as(self, other: "HostJournal") -> bool:
+        """Whether both say the same but for the times at which trials end."""
+        if self is other:
+            return True
+        if (self.quarantined, self.lost) != (other.quarantined, other.lost):
+            return False
+        return [history.choice for history in self.histories] == [
+            history.choice for history in other.histories
+        ]
 
     def history(self, agent: str) -> History | None:
         """The history of an agent."""

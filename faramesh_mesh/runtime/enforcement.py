@@ -1,7 +1,7 @@
 """Enforcement: keeps the gate of this host in step with what the node holds.
 
     Changed --> authorise --> enforce --> Snapshot --> gate          (at once, in the node's thread)
-                                  '--> journal --> disk --> enforce again, with what is now remembered
+                                  '--> journal --> disk --> enforce again: if it still says so, the journal is in force
 
 A denial is in force before anything else happens; telling of it (log, audit, status) waits for the commit that makes the kill
 durable, after it was sent on. Adopting another policy waits for the journal to be durable: until then the agent goes on with
@@ -105,8 +105,8 @@ class Enforcer:
         self._bodies = bodies
         self._engines = engines
         self._cache = PolicyCache()
-        self._journal = journal
-        self._proposed: HostJournal | None = None
+        self._journal = self._written = journal
+        """In force, and handed to the disk last."""
         self._storage = storage
         self._log = log
         self._seen: dict[str, Enforcement] = {}
@@ -156,8 +156,7 @@ class Enforcer:
                 found[agent] = chosen
             journal = chosen.journal
         cancelled = self._gate.install(Snapshot(states, self._clock.mono_ns() + DEADLINE_NS))
-        if journal is not self._journal:
-            self._remember(journal)
+        self._remember(journal)
         self._notice(found, cancelled)
 
     def _meanwhile(self, agent: str, authority: Authority, chosen: Enforcement) -> AgentState:
@@ -175,15 +174,16 @@ class Enforcer:
         return AgentState(agent, waiting, tool_denials=chosen.state.tool_denials)
 
     def _remember(self, journal: HostJournal) -> None:
-        if journal == self._proposed:
+        """Make durable what was chosen, unless that is on its way already. It comes into force if it is chosen still then."""
+        if journal.chooses_as(self._written):
             return
-        self._proposed = journal
+        self._written = journal
 
         def remembered() -> None:
-            self._journal = journal
-            if self._proposed is journal:
-                self._proposed = None
             self.refresh()
+            if self._written is journal:
+                self._journal = journal
+                self.refresh()
             self.tell()
 
         self._storage.keep(journal=((JOURNAL, journal.encode()),), then=remembered)

@@ -100,6 +100,7 @@ class Process:
         "free_at",
         "gate",
         "hung_since",
+        "journal",
         "machine",
         "node",
         "refusals",
@@ -117,6 +118,8 @@ class Process:
         self.ends: dict[LinkId, End] = {}
         self.refusals = 0
         self.bodies = memory.bodies
+        self.journal = memory.journal
+        """The host's own choices, as this life began."""
         self._hung = self.suspended = False
         self.hung_since = 0
         self._lost = memory.lost

@@ -8,13 +8,13 @@ from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.state.record_set import RecordSet
-from faramesh_sim.engine import Nanoseconds
+from faramesh_sim.invariants.choices import Choices
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
-from faramesh_sim.storage import LINGER
 
 if TYPE_CHECKING:
+    from faramesh_sim.machine import Machine
     from faramesh_sim.process import Process
     from faramesh_sim.world import World
 
@@ -28,13 +28,15 @@ class ConflictIgnored(Invariant):
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._ran: dict[int, set[RecordId]] = {}
-        """Policies that each machine's agent has run: its journal remembers them over restarts."""
+        self._choices = Choices()
         self._pairs: list[tuple[Record, Record]] = []
         """Plans and others of their line that neither signer knew when he signed."""
         self._plans: list[Record] = []
-        self._frozen: dict[tuple[int, RecordId], Nanoseconds] = {}
-        """Since when a machine has held what freezes a plan."""
+
+    def started(self, machine: "Machine") -> Found:
+        """Its journal says what it had taken up."""
+        self._choices.started(machine)
+        return iter(())
 
     def signed(self, record: Record) -> Found:
         """A plan: which of those before it are concurrent with it?"""
@@ -54,36 +56,21 @@ class ConflictIgnored(Invariant):
         if not machine.honest:
             return
         law = self.world.law(process)
-        ran = self._ran.setdefault(machine.place, set())
-        frozen = {} if law.has_void() else self._judge(law, process)
         for each in running(process):
-            if each.policy is None or each.agent != machine.name or each.policy in ran:
+            if each.policy is None or each.agent != machine.name or not self._choices.is_new(machine, each):
                 continue
-            ran.add(each.policy)
             plans = [plan for plan in self._plans if _brings(plan, each.policy)]
-            # What goes to the disk when the other plan comes in is taken up once it is there: that is too late to be stopped.
-            writing = 2 * machine.fsync + LINGER
-            if (
-                len(plans) == 1
-                and self.world.engine.now - frozen.get(plans[0].id, self.world.engine.now) > writing
-            ):
+            if len(plans) == 1 and not law.has_void() and self._is_frozen(law, plans[0], process):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(
                     name, f"{machine.name} took it up, and holds one that freezes it", machine
                 )
 
-    def _judge(self, law: Law, process: "Process") -> dict[RecordId, Nanoseconds]:
-        """The plans that are frozen on a machine, and since when."""
-        machine = process.machine
-        frozen: dict[RecordId, Nanoseconds] = {}
-        for plan, other in self._pairs:
-            if plan.id in law.held and other.id in law.held and self._freezes(law, other, plan, process):
-                key = machine.place, plan.id
-                frozen[plan.id] = self._frozen.setdefault(key, self.world.engine.now)
-        self._frozen = {
-            key: since for key, since in self._frozen.items() if key[0] != machine.place or key[1] in frozen
-        }
-        return frozen
+    def _is_frozen(self, law: Law, plan: Record, process: "Process") -> bool:
+        return plan.id in law.held and any(
+            mine is plan and other.id in law.held and self._freezes(law, other, plan, process)
+            for mine, other in self._pairs
+        )
 
     def _freezes(self, law: Law, other: Record, plan: Record, process: "Process") -> bool:
         machine = process.machine

@@ -3,18 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from faramesh_mesh.gossip.effects import Persist
-from faramesh_mesh.records.halt import Hold
-from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort, Rollout
-from faramesh_sim.engine import Nanoseconds
+from faramesh_sim.invariants.choices import Choices
 from faramesh_sim.invariants.invariant import Found, Invariant
 from faramesh_sim.invariants.law import Law
 from faramesh_sim.invariants.running import running
-from faramesh_sim.storage import LINGER
 
 if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
@@ -31,18 +27,11 @@ class HaltIgnored(Invariant):
 
     def __init__(self, world: "World") -> None:
         super().__init__(world)
-        self._ran: dict[int, set[RecordId]] = {}
-        """Policies that each machine's agent has run: its journal remembers them over restarts."""
-        self._held_since: dict[tuple[int, RecordId], Nanoseconds] = {}
-        """When a machine took in the first hold of a plan."""
+        self._choices = Choices()
 
-    def took_in(self, process: "Process", effect: Persist) -> Found:
-        """A hold may have come in."""
-        for record_id, _ in effect.records:
-            record = process.node.records.get(record_id)
-            if record is not None and isinstance(record.payload, Hold):
-                key = process.machine.place, record.payload.rollout
-                self._held_since.setdefault(key, self.world.engine.now)
+    def started(self, machine: "Machine") -> Found:
+        """Its journal says what it had taken up."""
+        self._choices.started(machine)
         return iter(())
 
     def changed(self, process: "Process") -> Found:
@@ -54,9 +43,7 @@ class HaltIgnored(Invariant):
         for each in running(process):
             if each.policy is None or each.agent != machine.name:
                 continue
-            ran = self._ran.setdefault(machine.place, set())
-            is_new = each.policy not in ran
-            ran.add(each.policy)
+            is_new = self._choices.is_new(machine, each)
             plans = [
                 record
                 for record in law.of(Kind.ROLLOUT, Kind.RESTORE)
@@ -67,7 +54,7 @@ class HaltIgnored(Invariant):
                 yield self.violated(
                     name, f"{machine.name} runs it, and holds its abort or what supersedes it", machine
                 )
-            elif plans and is_new and all(self._held_up(law, plan, machine) for plan in plans):
+            elif plans and is_new and all(law.held_up(plan, machine.facts) for plan in plans):
                 name = self.world.ledger.called(plans[0].id)
                 yield self.violated(name, f"{machine.name} took it up, and holds a hold of it", machine)
             elif plans and not law.has_void() and not any(True for _ in law.of(Kind.RESTORE)):
@@ -93,13 +80,6 @@ class HaltIgnored(Invariant):
                 and machine.name in self.world.ledger.roster(plan.id)
             ):
                 yield plan
-
-    def _held_up(self, law: Law, plan: Record, machine: "Machine") -> bool:
-        """Whether a hold stands that was there when the machine took the plan up. It does so when its journal goes to the disk,
-        and runs it once it is there: a hold that comes in between is too late."""
-        since = self._held_since.get((machine.place, plan.id), 0)
-        writing = 2 * machine.fsync + LINGER
-        return self.world.engine.now - since > writing and law.held_up(plan, machine.facts)
 
     @staticmethod
     def _ended(law: Law, plan: Record, machine: "Machine") -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.records.rollout import OnAbort
-from faramesh_sim.faults import Clock, Crash, DiskFate, Fault, Hang, Hostile, Hostility, Partition
+from faramesh_sim.faults import BadDisk, Clock, Crash, DiskFate, Fault, Hang, Hostile, Hostility, Partition
 from faramesh_sim.inventory import made_up
 from faramesh_sim.mesh import KILLER, KeySpec, Profile
 from faramesh_sim.operator import Stages
@@ -139,6 +139,12 @@ STORIES: dict[str, Scenario] = {
         HoldPlan(_t(4), EU, THREE, "r1"),
         ReleasePlan(_t(4), US, ONE, "r1"),
         _promote(7),
+    ),
+    "what_came_while_the_journal_was_written_is_ignored": _story(
+        _push(1),
+        BadDisk(_t(2), _t(6), parse_target("all"), fsync=_t(1)),
+        _promote(3),
+        HoldPlan(_t(3.5), ANYWHERE, TWO, "r1"),
     ),
     # The gate
     "gate_outlives_its_node": _story(Hang(_t(1), _t(9), parse_target("n01")), chaos=11),

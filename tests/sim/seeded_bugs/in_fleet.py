@@ -18,6 +18,7 @@ from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.runtime import enforcement
+from faramesh_mesh.runtime.journal_row import JOURNAL
 from faramesh_mesh.state.record_set import RecordSet
 from faramesh_mesh.trust.chain import RootChain
 
@@ -260,6 +261,28 @@ def snapshot_is_kept():
         return install
 
     return replaced(gate.Gate, "install", made)
+
+
+@bug("HALT_IGNORED")
+def what_came_while_the_journal_was_written_is_ignored():
+    """A plan is taken up once the journal is durable, although it was held meanwhile."""
+
+    def made(_original):
+        def remember(self, journal):
+            if journal is self._journal or journal.chooses_as(self._written):
+                return
+            self._written = journal
+
+            def remembered():
+                self._journal = journal
+                self.refresh()
+                self.tell()
+
+            self._storage.keep(journal=((JOURNAL, journal.encode()),), then=remembered)
+
+        return remember
+
+    return replaced(enforcement.Enforcer, "_remember", made)
 
 
 @bug("RESTORE_CONDITIONS")
