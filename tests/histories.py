@@ -1,9 +1,10 @@
 """Random but possible histories of a fleet, for properties: operators act on what they have seen. Those with trouble have
 stolen keys in them as well, that fork and flood, thresholds, and revocations with cuts."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer
 
 from faramesh_mesh.fleet.authority import Authority, Permitted

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
+
+from msgspec.structs import replace
 
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.cosign import Cosign

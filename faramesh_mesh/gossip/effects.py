@@ -1,15 +1,15 @@
 """What a node wants done. The driver carries the effects of one event out in order, before it hands in the next."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from faramesh_mesh.gossip.events import LinkId
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.rejection import Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """The link has something to send. The driver hands in `Writable` as soon as its writer is idle.
 
     Nothing is queued as bytes: what is sent is made when the socket can take it, so a peer that is slow costs a set
@@ -19,8 +19,7 @@ class Ready:
     link: LinkId
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is written the driver
     hands in `Writable` again if there is `more`; else `Ready` comes first. Asking all the same does no harm."""
 
@@ -29,30 +28,26 @@ class Send:
     more: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True):
     """Open a connection on the gossip lane. Ends in `Connected` or `DialFailed`."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """Close a connection. `Disconnected` follows."""
 
     link: LinkId
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(Struct, frozen=True):
     """Hand in `Tick` at this monotonic time (nanoseconds). Replaces the one before."""
 
     mono: int
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(Struct, frozen=True):
     """Make this durable, in order, and report the batch with `Persisted`.
 
     `awaited` when a client waits for it: the driver commits at once, otherwise after what is to be sent was sent
@@ -66,13 +61,11 @@ class Persist:
     awaited: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(Struct, frozen=True):
     """The records held, or readiness, changed: the host reads its authority anew before anything else is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What became of one offered record: its id and None if it is held, else why it is not."""
 
     id: RecordId | None
@@ -80,8 +73,7 @@ class Outcome:
     duplicate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """The answer to `Offered`: outcomes in the order of its records, then roots, then bodies. What was admitted is
     durable here."""
 
@@ -89,16 +81,14 @@ class Answered:
     outcomes: tuple[Outcome, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Untrusted input was refused and changed nothing: for the log and the counters. `link` is None for offers."""
 
     link: LinkId | None
     rejected: Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class PeerUp:
+class PeerUp(Struct, frozen=True):
     """A link's handshake is done: for the log."""
 
     link: LinkId
@@ -106,8 +96,7 @@ class PeerUp:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDown:
+class PeerDown(Struct, frozen=True):
     """A known peer's link has ended: for the log."""
 
     link: LinkId

@@ -1,7 +1,8 @@
 """What a node holds, and how much of it is on disk: the one way for records, roots and bodies into the node."""
 
 from collections import deque
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.effects import Persist
@@ -14,15 +15,13 @@ from faramesh_mesh.trust.admission import admit_claim, claim
 from faramesh_mesh.trust.keys import Verify
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """The record is held already, or is one fork too many to be kept. Its signature was not looked at."""
 
     id: RecordId
 
 
-@dataclass(frozen=True, slots=True)
-class Durable:
+class Durable(Struct, frozen=True):
     """The control set that is on disk."""
 
     count: int
@@ -45,6 +44,7 @@ class Holdings:
         "durable",
         "durable_batch",
         "fleet",
+        "is_due",
         "records",
     )
 
@@ -54,6 +54,8 @@ class Holdings:
         self.bodies = bodies
         self.changed = False
         """Whether the host must read its authority anew."""
+        self.is_due = False
+        """Whether anything is to be made durable."""
         self.batch = 0
         self.durable_batch = 0
         self.durable = self._now_held()
@@ -89,6 +91,7 @@ class Holdings:
             case Admission.ADDED:
                 self.fleet.apply(record)
                 self._records_due.append((record.id, data))
+                self.is_due = True
                 self.changed = True
                 return record
 
@@ -101,6 +104,7 @@ class Holdings:
             return False
         self.records.succeed(chain)
         self._roots_due.append(data)
+        self.is_due = True
         self.changed = True
         return True
 
@@ -108,24 +112,16 @@ class Holdings:
         """Hold a body that a record names."""
         digest = self.bodies.put(body)
         self._bodies_due.append((digest, body))
+        self.is_due = True
         self.changed = True
         return digest
-
-    def take_changed(self) -> bool:
-        """Whether what is held changed since the last call."""
-        changed, self.changed = self.changed, False
-        return changed
-
-    @property
-    def is_due(self) -> bool:
-        """Whether anything is to be made durable."""
-        return bool(self._records_due or self._roots_due or self._bodies_due)
 
     def flush(self, *, awaited: bool) -> Persist | None:
         """What is due, as one batch; None if nothing is. With `awaited` an empty batch still asks for a commit when
         earlier ones are on their way."""
         if not self.is_due and not (awaited and self.batch > self.durable_batch):
             return None
+        self.is_due = False
         self.batch += 1
         batch = Persist(
             self.batch,

@@ -22,6 +22,7 @@ from faramesh_mesh.gossip.effects import Close, Effect, Ready, Refused
 from faramesh_mesh.gossip.events import Connected, LinkId
 from faramesh_mesh.gossip.messages import Encoded, Pull, SlotVersion
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
+from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.rejection import Rejected
 
 SHUNNED_FOR = 300 * SECOND
@@ -51,11 +52,15 @@ class Link:
     theirs: bytes
     lapsed: bool
     opened: int
+    ready: Ready
+    """Made once: most events have something to be sent on a link."""
     bytes_left: Budget
     refusals_left: Budget
     stage: Stage = Stage.GREETING
     node: KeyId | None = None
     address: str = ""
+    region: str = NO_REGION
+    """That of its node, as the enrolments said when the link was judged last."""
     incarnation: int = 0
     root_version: int = 0
     heard: int = 0
@@ -119,15 +124,17 @@ class Link:
 class Links:
     """All links of a node, and the effects that an event has on them."""
 
-    __slots__ = ("_ended", "_ready", "_shunned", "all", "counters", "effects", "full")
+    __slots__ = ("_shunned", "all", "counters", "effects", "ended", "full", "ready")
 
     def __init__(self) -> None:
         self.all: dict[LinkId, Link] = {}
         self.full: dict[LinkId, Link] = {}
         self.effects: list[Effect] = []
         self.counters = Counters()
-        self._ready: list[Effect] = []
-        self._ended: list[tuple[Link, str, bool]] = []
+        self.ready: list[Effect] = []
+        """`Ready` effects of the event at hand."""
+        self.ended: list[tuple[Link, str, bool]] = []
+        """The links that have ended, why, and whether they were lost: for the parts to hear of."""
         self._shunned: dict[str | bytes, int] = {}
 
     def open(self, event: Connected, mono: int) -> Link:
@@ -139,6 +146,7 @@ class Links:
             event.theirs,
             event.lapsed,
             mono,
+            Ready(event.link),
             bytes_budget(mono),
             refusals_budget(mono),
             heard=mono,
@@ -157,18 +165,8 @@ class Links:
         if self.all.pop(link.id, None) is None:
             return False
         self.full.pop(link.id, None)
-        self._ended.append((link, why, lost))
+        self.ended.append((link, why, lost))
         return True
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether links have ended that the parts have not heard of."""
-        return bool(self._ended)
-
-    def take_ended(self) -> list[tuple[Link, str, bool]]:
-        """The links that ended since the last call, why, and whether they were lost: for the parts to hear of."""
-        ended, self._ended = self._ended, []
-        return ended
 
     def of_node(self, node: KeyId) -> list[Link]:
         """The links to one node whose key is proven, oldest first."""
@@ -178,14 +176,7 @@ class Links:
         """There is something to send on the link: wake its writer, if it sleeps."""
         if not link.writing:
             link.writing = True
-            self._ready.append(Ready(link.id))
-
-    def take_ready(self) -> list[Effect]:
-        """The `Ready` effects since the last call."""
-        if not self._ready:
-            return []
-        ready, self._ready = self._ready, []
-        return ready
+            self.ready.append(link.ready)
 
     def note(self, link: Link, message: Encoded, about: bytes = b"") -> None:
         """Send a small message soon. One of its type `about` the same thing that still waits is replaced."""

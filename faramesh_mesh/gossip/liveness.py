@@ -95,9 +95,15 @@ class Liveness:
         for link in list(self._links.all.values()):
             if not link.is_known or link.leaving:
                 continue
-            watch = self._watches.setdefault(link.id, _Watch())
+            watch = self._watches.get(link.id)
+            if watch is None:
+                watch = self._watches[link.id] = _Watch()
             silent = mono - max(link.heard, watch.sent or link.opened)
-            if silent > watch.timeout(self.own_health) and (watch.sent is not None or link.dialled is None):
+            if (
+                silent > SHORTEST
+                and silent > watch.timeout(self.own_health)
+                and (watch.sent is not None or link.dialled is None)
+            ):
                 self.own_health = min(self.own_health + 1, _WORST_HEALTH)
                 self._links.close(link, "silent", lost=True)
             elif link.dialled is not None and watch.sent is None:
@@ -106,7 +112,9 @@ class Liveness:
 
     def sent(self, link: Link, mono: int) -> int:
         """A ping goes out on the link: its token."""
-        watch = self._watches.setdefault(link.id, _Watch())
+        watch = self._watches.get(link.id)
+        if watch is None:
+            watch = self._watches[link.id] = _Watch()
         watch.token += 1
         watch.sent = mono
         return watch.token

@@ -1,10 +1,9 @@
 """How much a node holds, in entries: what bounds its memory, for whoever watches it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(Struct, frozen=True):
     """Entries held. All but `records`, `statuses` and `bodies` are of the protocol and small; frames are never held."""
 
     records: int

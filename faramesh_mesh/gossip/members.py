@@ -71,7 +71,8 @@ class Members:
 
     def region(self, node: KeyId) -> str | None:
         """The region of a member, `NO_REGION` where it has none; None for a node that is no member."""
-        self._refresh()
+        if self._stale:
+            self._refresh()
         known = self._regions.get(node)
         if known is not None or node not in self._pending:
             return known
@@ -80,12 +81,14 @@ class Members:
     @property
     def roughly(self) -> int:
         """How many members there are at the most, for a microsecond: those not asked about yet count too."""
-        self._refresh()
+        if self._stale:
+            self._refresh()
         return len(self._regions) + len(self._pending)
 
     def all(self) -> dict[KeyId, str]:
         """All members and their regions, this node included if it is one. Not to be changed."""
-        self._refresh()
+        if self._stale:
+            self._refresh()
         grown = self._seen != len(self._records)
         if self._pending and grown and (self._seen < 0 or len(self._pending) <= _FEW):
             self._ask_all()
@@ -93,7 +96,8 @@ class Members:
 
     def beat(self) -> None:
         """Once a second: ask about those who were not members when they were asked last, however many they are."""
-        self._refresh()
+        if self._stale:
+            self._refresh()
         if self._pending and self._seen != len(self._records):
             self._ask_all()
 
@@ -118,8 +122,6 @@ class Members:
         return self.region(self.own) or NO_REGION
 
     def _refresh(self) -> None:
-        if not self._stale:
-            return
         self._stale = False
         self._regions.clear()
         self._sizes.clear()

@@ -23,6 +23,8 @@ from enum import IntEnum, unique
 from functools import lru_cache
 from typing import TypeAlias
 
+from msgspec import Struct
+
 from faramesh_mesh.records.ids import Digest, KeyId, MeshId, RecordId
 from faramesh_mesh.state.trie import Branch, Prefix
 
@@ -74,8 +76,7 @@ class MessageType(IntEnum):
     CHUNK = 23
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(Struct, frozen=True):
     """First on every link, from both ends. `roots` are the newest versions of the root chain that fit, oldest first;
     `enrolments` are the sender's own; `proof` binds its key to the two certificates of this link (see `handshake`)."""
 
@@ -90,16 +91,14 @@ class Hello:
     proof: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Envelopes:
+class Envelopes(Struct, frozen=True):
     """ROOTS, URGENT (kills, aborts, revocations), RECORDS or STATUSES: whole envelopes, one after another."""
 
     kind: MessageType
     items: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """A part of the answer to PULL: records in the sender's order of admission. `following` is where the next PULL
     starts; `last` says that there is none; `turn` that it is the receiver's turn to ask."""
 
@@ -109,8 +108,7 @@ class Page:
     items: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(Struct, frozen=True):
     """What a node holds, and whether it knows that it misses nothing, in 31 bytes: carried by PING and PONG."""
 
     root_version: int
@@ -120,24 +118,27 @@ class Summary:
     ready: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Ping:
+@lru_cache(maxsize=64)
+def summary_of(root_version: int, count: int, fingerprint: bytes, statuses: bytes, ready: bool) -> Summary:
+    """The summary that says so: one object for all who hold the same, so that it is written once."""
+    return Summary(root_version, count, fingerprint, statuses, ready)
+
+
+class Ping(Struct, frozen=True):
     """The dialler's, each second; `token` comes back in the PONG that answers it."""
 
     token: int
     held: Summary
 
 
-@dataclass(frozen=True, slots=True)
-class Pong:
+class Pong(Struct, frozen=True):
     """The answer to a PING."""
 
     token: int
     held: Summary
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One step of reconciliation, answered by the other side's next step until one is empty.
 
     dialler                                      acceptor
@@ -161,52 +162,45 @@ class Step:
         return not (self.branches or self.leaves or self.wants)
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(Struct, frozen=True):
     """Asks for the records beyond a frontier, from a place in the receiver's order of admission on. Answered by PAGEs."""
 
     start: int
     frontier: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PeerAddress:
+class PeerAddress(Struct, frozen=True):
     """A node and where it says it can be dialled."""
 
     node: KeyId
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """The dialler asks to be an active neighbour; `urgent` when it has hardly any (HyParView's high priority)."""
 
     urgent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbours(Struct, frozen=True):
     """The answer to NEIGHBOUR, with other addresses to try. Whoever was not accepted ends the link."""
 
     accepted: bool
     peers: tuple[PeerAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Shuffle:
+class Shuffle(Struct, frozen=True):
     """A sample of the sender's views; `answer` marks the sample that comes back."""
 
     answer: bool
     peers: tuple[PeerAddress, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(Struct, frozen=True):
     """The sender ends the link on purpose: nothing is wrong with it, and nobody need be suspected."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digests:
+class Digests(Struct, frozen=True):
     """A digest of the versions of each group of status slots, in answer to a PING or PONG that showed a difference.
 
     | ---- DIGESTS 16 ----------------------> |
@@ -243,23 +237,20 @@ def version_of(node: KeyId, incarnation: int, seq: int) -> SlotVersion:
     return SlotVersion(node, incarnation, seq)
 
 
-@dataclass(frozen=True, slots=True)
-class Versions:
+class Versions(Struct, frozen=True):
     """Announces slots. `group` is given when these are all of that group that the sender holds."""
 
     group: int | None
     slots: tuple[SlotVersion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WantStatuses:
+class WantStatuses(Struct, frozen=True):
     """Asks for the statuses of these nodes; answered with STATUSES. Statuses that nobody asked for are refused."""
 
     nodes: tuple[KeyId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Suspicion:
+class Suspicion(Struct, frozen=True):
     """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it."""
 
     slot: SlotVersion
@@ -272,16 +263,14 @@ def suspicion_of(node: KeyId, incarnation: int, seq: int, accuser: KeyId) -> Sus
     return Suspicion(version_of(node, incarnation, seq), accuser)
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(Struct, frozen=True):
     """Suspicions, the sender's own and others' that it passes on. Once a second what there is: a region that is cut off is suspected
     whole, by everybody around it."""
 
     suspicions: tuple[Suspicion, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WantBody:
+class WantBody(Struct, frozen=True):
     """Asks for a body's manifest.
 
     | ---- WANT_BODY digest -------------> |
@@ -293,8 +282,7 @@ class WantBody:
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class BodyManifest:
+class BodyManifest(Struct, frozen=True):
     """The size of a body and the hashes of its chunks: hashing them gives the digest, so it cannot lie."""
 
     digest: Digest
@@ -302,23 +290,20 @@ class BodyManifest:
     chunks: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Struct, frozen=True):
     """The sender does not hold the body (yet)."""
 
     digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class WantChunk:
+class WantChunk(Struct, frozen=True):
     """Asks for one chunk of a body."""
 
     digest: Digest
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """One chunk of a body: `digest 32 | index u16 | bytes`."""
 
     digest: Digest

@@ -30,7 +30,7 @@ from faramesh_mesh.gossip.events import (
 from faramesh_mesh.gossip.flood import URGENT, Flood
 from faramesh_mesh.gossip.holdings import Holdings
 from faramesh_mesh.gossip.intake import Intake
-from faramesh_mesh.gossip.links import Link, Links, Stage
+from faramesh_mesh.gossip.links import Links, Stage
 from faramesh_mesh.gossip.liveness import Health, Liveness
 from faramesh_mesh.gossip.load import Load
 from faramesh_mesh.gossip.members import Members
@@ -48,7 +48,6 @@ from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.gossip.timers import Alarm, Timers
 from faramesh_mesh.gossip.writer import next_frame
 from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.record import LiveStatus, Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.state.bodies import Bodies
@@ -85,6 +84,7 @@ class Node:
 
     __slots__ = (
         "_awaited",
+        "_begun",
         "_offers",
         "_parts",
         "_peering",
@@ -143,7 +143,7 @@ class Node:
         self._peering = Peering(parts, self._rng)
         self._receiver = Receiver(parts, self._peering)
         self._offers = Offers(links, holdings, parts.bodies, self._admitted)
-        self._awaited = False
+        self._awaited = self._begun = False
         self._woken: int | None = None
 
     # What the driver reads
@@ -200,7 +200,7 @@ class Node:
             Peer(
                 link.node,
                 link.address,
-                self._parts.members.region(link.node) or NO_REGION,
+                link.region,
                 link.id,
                 link.dialled is not None,
                 link.stage is Stage.LIMITED,
@@ -214,22 +214,13 @@ class Node:
 
     def handle(self, event: Event, now: Now) -> list[Effect]:  # noqa: C901, PLR0912 - one case an event
         """What is to be done about an event. Never raises for what came from outside."""
+        # The first two are nearly all events of a mesh; taking them out of the match is a tenth of what a frame costs.
+        if type(event) is Received:
+            return self._received(event, now)
+        if type(event) is Writable:
+            return self._writable(event, now)
         parts = self._parts
         match event:
-            case Received(link_id, received):
-                link = parts.links.all.get(link_id)
-                if link is None or self._receiver.is_copy(link, received, now.mono):
-                    return []
-                self._receiver.receive(link, received, now.mono)
-            case Writable(link_id):
-                link = parts.links.all.get(link_id)
-                if link is None:
-                    return []
-                frame = self._next_frame(link, now.mono)
-                if frame is not None:
-                    return [Send(link_id, frame, link.writing)]
-                if not link.leaving:
-                    return []
             case Tick():
                 self._tick(now)
             case Connected():
@@ -255,35 +246,60 @@ class Node:
                 (parts.own.due_soon if urgent else parts.own.due)(now.mono, parts.cadence())
         return self._settle(now)
 
-    def _next_frame(self, link: Link, mono: int) -> bytes | None:
-        frame = next_frame(link, self._parts)
-        if frame is not None:
-            counters = self._parts.links.counters
-            counters.frames_out += 1
-            counters.bytes_out += len(frame)
-        if frame is None or not (link.leaving or link.has_more):
+    def _received(self, event: Received, now: Now) -> list[Effect]:
+        link = self._parts.links.all.get(event.link)
+        if link is None or self._receiver.is_copy(link, event.frame, now.mono):
+            return []
+        self._receiver.receive(link, event.frame, now.mono)
+        return self._settle(now)
+
+    def _writable(self, event: Writable, now: Now) -> list[Effect]:
+        parts = self._parts
+        link = parts.links.all.get(event.link)
+        if link is None:
+            return []
+        frame = next_frame(link, parts)
+        if frame is None:
             link.writing = False
-        if frame is None and link.leaving and not link.left_at:
-            link.left_at = mono
-        return frame
+            if not link.leaving:
+                return []
+            link.left_at = link.left_at or now.mono
+            return self._settle(now)
+        counters = parts.links.counters
+        counters.frames_out += 1
+        counters.bytes_out += len(frame)
+        link.writing = link.leaving or link.has_more
+        return [Send(event.link, frame, link.writing)]
 
     def _settle(self, now: Now) -> list[Effect]:
-        """Bring everything in line after an event, and put the effects in order."""
+        """Bring everything in line after an event."""
         parts = self._parts
-        if parts.timers.at(Alarm.BEAT) is None:
+        holdings, links = parts.holdings, parts.links
+        if not self._begun:
+            self._begun = True
             parts.timers.set(Alarm.BEAT, now.mono + self._rng.below(BEAT_EVERY))
             parts.timers.sooner(Alarm.REDIAL, now.mono)
-        holdings, links = parts.holdings, parts.links
         if holdings.changed or parts.judge:
             parts.readiness.look_again()
             self._peering.judge(now.mono)
-        if links.has_ended:
+        if links.ended:
             self._peering.bury(now.mono)
-        if not self.ready and parts.readiness.settle():
+        if not parts.readiness.ready and parts.readiness.settle():
             holdings.changed = True
             parts.own.due_soon(now.mono, parts.cadence())
-        effects: list[Effect] = [Changed()] if holdings.take_changed() else []
-        effects += links.take_ready()
+        return self._effects()
+
+    def _effects(self) -> list[Effect]:
+        """What is to be done, in the order in which the driver does it. Most events have one effect."""
+        parts = self._parts
+        holdings, links = parts.holdings, parts.links
+        effects: list[Effect] = []
+        if holdings.changed:
+            holdings.changed = False
+            effects.append(Changed())
+        if links.ready:
+            effects += links.ready
+            links.ready = []
         if links.effects:
             effects += links.effects
             links.effects = []
@@ -292,8 +308,9 @@ class Node:
             self._awaited = False
             if batch is not None:
                 effects.append(batch)
-        effects += self._offers.answers()
-        wake = parts.timers.next()
+        if self._offers.waits:
+            effects += self._offers.answers()
+        wake = parts.timers.earliest
         if wake is not None and wake != self._woken:
             self._woken = wake
             effects.append(WakeAt(wake))

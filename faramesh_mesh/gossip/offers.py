@@ -43,10 +43,13 @@ class Offers:
         self._waiting.append((self._holdings.batch + 1, Answered(offered.ticket, outcomes)))
         return self._holdings.records.chain.version > before
 
+    @property
+    def waits(self) -> bool:
+        """Whether an offer is still to be answered."""
+        return bool(self._waiting)
+
     def answers(self) -> list[Answered]:
         """The answers to offers of which everything is on disk."""
-        if not self._waiting:
-            return []
         nothing_due = self._holdings.durable_batch == self._holdings.batch
         ready = [
             each for batch, each in self._waiting if nothing_due or batch <= self._holdings.durable_batch

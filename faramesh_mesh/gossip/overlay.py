@@ -23,7 +23,6 @@ from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.messages import MAX_PEERS, Leave, Neighbour, Neighbours, PeerAddress, Shuffle
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.records.labels import NO_REGION
 
 SMALL = 9
 """Members up to which everybody links with everybody: then everybody has the eight links of a larger mesh."""
@@ -110,7 +109,7 @@ class Overlay:
 
     def on_up(self, link: Link) -> None:
         """A link has become full."""
-        self._lost.pop(self._region(link), None)
+        self._lost.pop(link.region, None)
         if link.dialled is None:
             return
         self._links.talk(link, Neighbour(len(self._links.full) <= 1))
@@ -130,8 +129,8 @@ class Overlay:
             else:
                 contact.next_try = mono + (RECONNECT_EVERY if self._links.full else SECOND)
         if link.stage is Stage.FULL and lost:
-            region = self._region(link)
-            if not any(self._region(other) == region for other in self._links.full.values()):
+            region = link.region
+            if not any(other.region == region for other in self._links.full.values()):
                 self._lost[region] = None
 
     def on_neighbour(self, link: Link, message: Neighbour) -> None:
@@ -222,7 +221,7 @@ class Overlay:
 
     def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
         """One contact in each lost region, then regions without a link, then any."""
-        linked = {self._region(link) for link in self._links.full.values()}
+        linked = {link.region for link in self._links.full.values()}
         pools = {region: self._rng.sample(each, len(each)) for region, each in regions.items()}
         chosen = [pools[region].pop() for region in self._lost if pools.get(region)]
         fresh = [region for region in pools if region not in linked]
@@ -233,7 +232,7 @@ class Overlay:
 
     def reach_out(self, mono: int) -> None:
         """A P0 record began here: two more addresses in each region without a link hear of it first hand."""
-        linked = {None, *(self._region(link) for link in self._links.full.values())}
+        linked = {None, *(link.region for link in self._links.full.values())}
         for region, contacts in self._by_region(self._choices(mono)).items():
             for contact in self._rng.sample(contacts, 0 if region in linked else 2):
                 self._dial(contact, mono, MAX_URGENT_DIALS)
@@ -258,11 +257,12 @@ class Overlay:
         near, far = self._targets()
         if near + far == 0:
             return (0, 0) if self._links.full else (1, 0)
-        linked = [self._is_near(link) for link in self._links.full.values()]
-        return max(near - sum(linked), 0), max(far - (len(linked) - sum(linked)), 0)
+        own, linked = self._members.own_region, len(self._links.full)
+        near_by = sum(link.region == own for link in self._links.full.values())
+        return max(near - near_by, 0), max(far - (linked - near_by), 0)
 
     def _is_near(self, link: Link) -> bool:
-        return self._region(link) == self._members.own_region
+        return link.region == self._members.own_region
 
     def _choices(self, mono: int) -> list[Contact]:
         """The contacts that may be dialled now."""
@@ -290,7 +290,7 @@ class Overlay:
         """Nothing is missing: now and then rotate a far link, or try what is down."""
         if mono >= self._rotate_at:
             self._rotate_at = mono + self._rng.uniform(ROTATE_EVERY * 3 // 4, ROTATE_EVERY * 5 // 4)
-            linked = {self._region(link) for link in self._links.full.values()}
+            linked = {link.region for link in self._links.full.values()}
             fresh = [contact for region, each in regions.items() if region not in linked for contact in each]
             if fresh:
                 contact = self._rng.choice(fresh)
@@ -311,7 +311,7 @@ class Overlay:
     def _move_on(self, arrived: Link) -> None:
         """A far link was opened in place of the oldest that we dialled."""
         own = self._members.own_region
-        far = [link for link in self._links.full.values() if self._region(link) != own]
+        far = [link for link in self._links.full.values() if link.region != own]
         ours = [link for link in far if link.dialled is not None and link is not arrived]
         if len(far) > self._config.far and ours:
             self.leave(ours[0])
@@ -321,16 +321,12 @@ class Overlay:
         sizes: dict[str, int] = {}
         links = [link for link in self._links.full.values() if link is not keep]
         for link in links:
-            region = self._region(link)
+            region = link.region
             sizes[region] = sizes.get(region, 0) + 1
         most = max(sizes.values(), default=0)
-        common = [link for link in links if sizes[self._region(link)] == most]
+        common = [link for link in links if sizes[link.region] == most]
         if common:
             self.leave(self._rng.choice(common))
-
-    def _region(self, link: Link) -> str:
-        region = None if link.node is None else self._members.region(link.node)
-        return NO_REGION if region is None else region
 
     def _sample(self, asker: Link) -> tuple[PeerAddress, ...]:
         """Some nodes and addresses, this one's own first."""

@@ -1,6 +1,6 @@
 """What this node says of itself: when it is due, and that it is signed only when it says something new."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND, NodeConfig
 from faramesh_mesh.gossip.events import Now

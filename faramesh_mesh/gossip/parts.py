@@ -11,7 +11,7 @@ from faramesh_mesh.gossip.intake import Intake
 from faramesh_mesh.gossip.links import Link, Links, Stage
 from faramesh_mesh.gossip.liveness import Liveness
 from faramesh_mesh.gossip.members import Members
-from faramesh_mesh.gossip.messages import STATUS_DIGEST_SIZE, Ping, Summary
+from faramesh_mesh.gossip.messages import STATUS_DIGEST_SIZE, Ping, Summary, summary_of
 from faramesh_mesh.gossip.overlay import Overlay
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.gossip.readiness import Readiness
@@ -56,13 +56,13 @@ class Parts:
         statuses = self.statuses.table.digest if link.stage is Stage.FULL else NO_STATUSES
         said = self.said
         if (
-            said.fingerprint is not fingerprint
-            or said.statuses is not statuses
+            said.fingerprint != fingerprint
+            or said.statuses != statuses
             or said.root_version != version
             or said.ready is not self.readiness.ready
         ):
             ready = self.readiness.ready
-            said = self.said = Summary(version, records.trie.count, fingerprint, statuses, ready)
+            said = self.said = summary_of(version, records.trie.count, fingerprint, statuses, ready)
         return said
 
     def ping(self, link: Link, mono: int) -> None:

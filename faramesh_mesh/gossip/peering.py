@@ -9,6 +9,7 @@ from faramesh_mesh.gossip.messages import Hello
 from faramesh_mesh.gossip.parts import Parts
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_mesh.gossip.timers import Alarm
+from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.rejection import Reason, Rejected
 
 _REDIAL_WITHIN = (50 * MILLISECOND, 300 * MILLISECOND)
@@ -93,7 +94,9 @@ class Peering:
     def _judge_link(self, link: Link, mono: int) -> None:
         parts = self._parts
         assert link.node is not None  # noqa: S101 - only proven links are judged
-        belongs = not link.lapsed and parts.members.region(link.node) is not None
+        region = parts.members.region(link.node)
+        link.region = region or NO_REGION
+        belongs = not link.lapsed and region is not None
         if link.stage is Stage.FULL and not belongs:
             parts.links.close(link, "enrolled no more")
         elif link.stage is Stage.LIMITED and belongs and not link.leaving:
@@ -109,7 +112,8 @@ class Peering:
     def bury(self, mono: int) -> None:
         """Tell the parts of links that have ended."""
         parts = self._parts
-        for link, why, lost in parts.links.take_ended():
+        ended, parts.links.ended = parts.links.ended, []
+        for link, why, lost in ended:
             parts.intake.drop(link)
             parts.reconcile.on_down(link)
             parts.statuses.on_down(link)

@@ -80,6 +80,11 @@ class Receiver:
             links.refuse(link, message, mono)
         elif link.stage is Stage.GREETING:
             self._greeting(link, message, mono)
+        elif type(message) is Ping:
+            links.note(link, Pong(message.token, self._parts.summary(link)))
+            self._compare(link, message.held, mono)
+        elif type(message) is Pong:
+            self._pong(link, message, mono)
         elif isinstance(message, Envelopes) and message.kind in _RECORDS:
             self._records(link, frame, message, mono)
         else:
@@ -159,18 +164,10 @@ class Receiver:
             link.root_version = max(link.root_version, version)
             self._parts.extended(link, mono)
 
-    def _control(self, link: Link, message: Message, mono: int) -> None:  # noqa: C901 - one case a message
+    def _control(self, link: Link, message: Message, mono: int) -> None:
         """What a limited peer may say as well: all that control records need."""
         parts = self._parts
         match message:
-            case Ping(token, held):
-                parts.links.note(link, Pong(token, parts.summary(link)))
-                self._compare(link, held, mono)
-            case Pong(token, held):
-                parts.liveness.answered(link, token, mono)
-                self._compare(link, held, mono)
-                if link.stage is Stage.FULL and link.dialled is not None:
-                    parts.statuses.compare(link, held.statuses, mono)
             case Step():
                 if parts.reconcile.on_step(link, message, mono):
                     parts.ping(link, mono)
@@ -228,14 +225,24 @@ class Receiver:
             case _:
                 raise AssertionError(message)  # every message is either control or one of the above
 
+    def _pong(self, link: Link, pong: Pong, mono: int) -> None:
+        self._parts.liveness.answered(link, pong.token, mono)
+        self._compare(link, pong.held, mono)
+        if link.stage is Stage.FULL and link.dialled is not None:
+            self._parts.statuses.compare(link, pong.held.statuses, mono)
+
     def _compare(self, link: Link, held: Summary, mono: int) -> None:
         """The peer says what it holds."""
         parts = self._parts
-        link.root_version = max(link.root_version, held.root_version)
-        parts.flood.offer_roots(link, mono)
-        same = parts.reconcile.compare(link, held.count, held.fingerprint, mono)
-        same_roots = held.root_version == parts.holdings.records.chain.version
-        if same and same_roots and link.node is not None and link.stage is Stage.FULL:
+        if held.root_version != link.root_version:
+            link.root_version = max(link.root_version, held.root_version)
+        version = parts.holdings.records.chain.version
+        if link.root_version < version:
+            parts.flood.offer_roots(link, mono)
+        same = (
+            parts.reconcile.compare(link, held.count, held.fingerprint, mono) and held.root_version == version
+        )
+        if same and not parts.readiness.ready and link.node is not None and link.stage is Stage.FULL:
             parts.readiness.agree(link.node, ready=held.ready)
 
     def _page(self, link: Link, message: Page, mono: int) -> None:

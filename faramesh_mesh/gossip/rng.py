@@ -47,16 +47,12 @@ class SplitMix64:
     def __init__(self, seed: int) -> None:
         self._seed = self._state = seed & _MASK
 
-    def _next(self) -> int:
-        self._state = (self._state + _GOLDEN) & _MASK
-        value = self._state
-        value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & _MASK
-        value = ((value ^ value >> 27) * 0x94D049BB133111EB) & _MASK
-        return value ^ value >> 31
-
     def below(self, bound: int) -> int:
         """A number in 0..bound-1, by multiplication (Lemire 2019): the bias is below 2^-40 for every bound we use."""
-        return self._next() * bound >> 64
+        self._state = value = (self._state + _GOLDEN) & _MASK
+        value = ((value ^ value >> 30) * 0xBF58476D1CE4E5B9) & _MASK
+        value = ((value ^ value >> 27) * 0x94D049BB133111EB) & _MASK
+        return (value ^ value >> 31) * bound >> 64
 
     def uniform(self, low: int, high: int) -> int:
         """An integer in low..high, both inclusive."""

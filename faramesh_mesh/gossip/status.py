@@ -119,7 +119,9 @@ class Statuses:
 
     def compare(self, link: Link, digest: bytes, mono: int) -> None:
         """A PONG says what the peer's table is: repair a difference that stays."""
-        peer = self._peers.setdefault(link.id, _Peer())
+        peer = self._peers.get(link.id)
+        if peer is None:
+            peer = self._peers[link.id] = _Peer()
         if digest == self.table.digest:
             peer.differs = 0
             return

@@ -24,9 +24,11 @@ class Timers:
     """One time per alarm: setting it again replaces it. An entry whose token is not the alarm's current one is stale
     and ignored, so nothing is ever searched for in the heap. Times are monotonic nanoseconds."""
 
-    __slots__ = ("_heap", "_set", "_token")
+    __slots__ = ("_heap", "_set", "_token", "earliest")
 
     def __init__(self) -> None:
+        self.earliest: int | None = None
+        """When the next alarm rings; None while none is set. Read after each event, and so kept."""
         self._heap: list[tuple[int, int, Alarm]] = []
         self._set: dict[Alarm, tuple[int, int]] = {}
         self._token = 0
@@ -39,6 +41,7 @@ class Timers:
         self._token += 1
         self._set[alarm] = (at, self._token)
         heappush(self._heap, (at, self._token, alarm))
+        self.earliest = self._next()
 
     def sooner(self, alarm: Alarm, at: int) -> None:
         """Ring at a time unless the alarm rings earlier already."""
@@ -59,10 +62,10 @@ class Timers:
             if self._is_current(alarm, token):
                 del self._set[alarm]
                 rung.append(alarm)
+        self.earliest = self._next()
         return rung
 
-    def next(self) -> int | None:
-        """The earliest time at which an alarm rings."""
+    def _next(self) -> int | None:
         while self._heap:
             at, token, alarm = self._heap[0]
             if self._is_current(alarm, token):

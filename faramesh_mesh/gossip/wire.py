@@ -47,6 +47,7 @@ from faramesh_mesh.gossip.messages import (
     WantBody,
     WantChunk,
     WantStatuses,
+    summary_of,
     suspicion_of,
     version_of,
 )
@@ -83,11 +84,9 @@ ROOM = MAX_FRAME - 1 - _PAGE.size
 def write(message: Encoded) -> bytes:  # noqa: C901, PLR0912 - one case a message: a table in code
     """The frame of a message, with its length prefix."""
     fields: list[Primitive]
+    if type(message) is Ping or type(message) is Pong:
+        return _beat(message)
     match message:
-        case Ping(token, held):
-            return frame(MessageType.PING, _beat(token, held))
-        case Pong(token, held):
-            return frame(MessageType.PONG, _beat(token, held))
         case Hello():
             kind, fields = MessageType.HELLO, _hello_fields(message)
         case Step():
@@ -149,10 +148,10 @@ def read(received: bytes) -> Message | Rejected:
     kind, body = received[0], received[1:]
     if kind in _BULK:
         return _read_bulk(MessageType(kind), body)
-    reader = _READERS.get(kind)
     try:
         if kind in _BEATS:
             return _read_beat(kind, body)
+        reader = _READERS.get(kind)
         if reader is None:
             return Rejected(Reason.UNKNOWN_MESSAGE, f"type {kind}")
         what, reads = reader
@@ -253,10 +252,11 @@ _SIX_FIELDS, _FIVE_FIELDS = b"\x96", b"\x95"
 """MessagePack's heads of short arrays."""
 
 
-def _beat(token: int, held: Summary) -> bytes:
-    """The body of a PING or PONG, nine in ten of all messages of a mesh at rest: what follows the token is made once as
+def _beat(beat: Ping | Pong) -> bytes:
+    """The frame of a PING or PONG, nine in ten of all messages of a mesh at rest: what follows the token is made once as
     long as what it says does not change."""
-    return _SIX_FIELDS + encode_uint(token) + _summary_bytes(held)
+    kind = MessageType.PING if type(beat) is Ping else MessageType.PONG
+    return frame(kind, _SIX_FIELDS + encode_uint(beat.token) + _summary_bytes(beat.held))
 
 
 def _read_beat(kind: int, body: bytes) -> Ping | Pong:
@@ -287,7 +287,7 @@ def _summary(rest: bytes) -> Summary:
 
 
 def _summary_fields(fields: Fields) -> Summary:
-    return Summary(
+    return summary_of(
         fields.uint("root_version", MAX_SEQ, smallest=1),
         fields.uint("count"),
         fields.binary("fingerprint", FINGERPRINT_SIZE),

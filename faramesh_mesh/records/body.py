@@ -6,8 +6,9 @@ so a peer that sends a wrong chunk is found at that chunk, and a wrong list of c
 """
 
 import struct
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from faramesh_mesh.records.ids import Digest
 from faramesh_mesh.records.policy import MAX_BODY
@@ -17,8 +18,7 @@ CHUNK = 16_384
 MAX_CHUNKS = MAX_BODY // CHUNK
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """The size of a body and the hashes of its chunks, 32 bytes each."""
 
     size: int

@@ -4,7 +4,7 @@ One chain per key gives equivocation, replay, cuts, quotas and causality with no
 vector: for each key, by its index in the root document, the sequence number up to which the signer held everything.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
 from faramesh_mesh.records.ids import ID_SIZE, NO_RECORD, RecordId
@@ -17,8 +17,7 @@ MAX_SEQ = (1 << 32) - 1
 """Largest sequence number, version and number of seconds: five bytes, so that 64 of them leave room in 1 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The place of a record in its signer's chain.
 
     `seq` counts from 1; `prev` is the id of the record before (`NO_RECORD` for the first); `at` is the signer's wall
@@ -45,8 +44,7 @@ def read_head(fields: Fields, most_seen: int = MAX_SEEN) -> Head:
     return Head(seq, prev, seen, fields.uint("at"))
 
 
-@dataclass(frozen=True, slots=True)
-class Extra:
+class Extra(Struct, frozen=True):
     """Room for fields of later versions: `ext` is kept as it came; a name in `crit` that this version does not
     know means that the record grants nothing (a restriction still restricts)."""
 

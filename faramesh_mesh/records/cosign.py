@@ -4,15 +4,14 @@ A cosignature is a record of its own, in the chain of who made it, so that finge
 signatures kept beside the record would let two nodes differ and look equal.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.ids import ID_SIZE, RecordId
 
 
-@dataclass(frozen=True, slots=True)
-class Cosign:
+class Cosign(Struct, frozen=True):
     """Counts its key towards the threshold of `target`."""
 
     head: Head

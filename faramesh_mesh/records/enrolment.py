@@ -1,7 +1,9 @@
 """Enrolment: an enrol key says that an agent exists, on which node it lives and what labels it has."""
 
-from dataclasses import dataclass, field
 from enum import StrEnum, unique
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
@@ -20,8 +22,7 @@ class Duty(StrEnum):
     ENROL = "enrol"
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolment:
+class Enrolment(Struct, frozen=True):
     """One agent on one node. `node` is the node's Ed25519 public key: only its holder runs this agent.
 
     `line` names the policy line the agent follows; `token` is the id of the join token it used, or empty;
@@ -37,11 +38,11 @@ class Enrolment:
     token: bytes
     supersedes: tuple[RecordId, ...]
     extra: Extra
-    node_id: KeyId = field(init=False, repr=False, compare=False)
-    """The id of the node that the agent lives on: every view files the enrolment under it."""
+    node_id: KeyId = KeyId(b"")
+    """The id of the node that the agent lives on, made from `node` whatever is given: every view files the enrolment under it."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "node_id", key_id(self.node))
+        force_setattr(self, "node_id", key_id(self.node))
 
     @property
     def region(self) -> str:

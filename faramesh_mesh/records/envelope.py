@@ -12,8 +12,9 @@ here it says whose chain the record continues, so it must not be exchangeable.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from faramesh_mesh.records.ids import KEY_ID_SIZE, NO_MESH, KeyId, MeshId, RecordId
 from faramesh_mesh.records.kind import Kind
@@ -39,8 +40,7 @@ Sign = Callable[[bytes], bytes]
 """Signs bytes with one Ed25519 key: 64 bytes back. Where the key lives is not the caller's business."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """Bytes that have the shape of a record. Nothing is verified yet."""
 
     kind: Kind
@@ -51,8 +51,7 @@ class Envelope:
     """The whole envelope as received: this is what is stored and relayed."""
 
 
-@dataclass(frozen=True, slots=True)
-class RootEnvelope:
+class RootEnvelope(Struct, frozen=True):
     """Bytes that have the shape of a root document with its signatures. Nothing is verified yet."""
 
     payload: bytes

@@ -1,6 +1,6 @@
 """Abort, hold and release: what stops a rollout for ever, stops it for now, and lets it go on."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
@@ -11,8 +11,7 @@ MAX_REASON = 256
 MAX_HOLDS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Abort:
+class Abort(Struct, frozen=True):
     """Ends the rollout for ever; a retry is a new epoch. One rollout key is enough; controllers need f + 1."""
 
     head: Head
@@ -25,8 +24,7 @@ class Abort:
         return [*self.head.fields(), self.rollout, self.reason, *self.extra.fields()]
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """No agent adopts the policy newly while the hold stands; those that have it keep it."""
 
     head: Head
@@ -39,8 +37,7 @@ class Hold:
         return [*self.head.fields(), self.rollout, self.reason, *self.extra.fields()]
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """Lifts the holds it names, so a hold that its signer had not seen stays."""
 
     head: Head

@@ -1,6 +1,6 @@
 """Kill: the tombstone that stops agents, or some tools of theirs. It never expires; only a restore that names it lifts it."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
@@ -15,8 +15,7 @@ MAX_TOOL = 56
 MAX_SEEN_OF_KILL = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """Denies every call (or only calls of tools that match a glob in `tools`) of every agent that the selector and the
     signer's scope both select. `review_by` (milliseconds since 1970, 0 for none) only reminds people."""
 

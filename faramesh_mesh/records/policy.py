@@ -1,6 +1,6 @@
 """Policy version: a policy key publishes bytes under a line's name. Publishing never changes what runs."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
@@ -14,8 +14,7 @@ MAX_BODY = 1 << 20
 """Bytes of a body: 64 chunks. Larger policies belong in an engine's own store, named by a small policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(Struct, frozen=True):
     """One version of a line's policy. `digest` and `size` name the body; `parents` are the versions it follows
     (more than one merges a conflict); `rollback_of` names the older version whose body it brings back."""
 

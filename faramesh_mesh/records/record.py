@@ -1,8 +1,9 @@
 """A record: an envelope whose signature was verified and whose payload was read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import Head
 from faramesh_mesh.records.codec import Fields, decode, encode
@@ -23,8 +24,7 @@ Control: TypeAlias = Enrolment | Policy | Rollout | Vote | Cosign | Abort | Hold
 """The payload of a record of the control set."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(Struct, frozen=True, eq=False):
     """A verified record of the control set. Two are the same if their ids are."""
 
     id: RecordId
@@ -50,8 +50,7 @@ class Record:
         return hash(self.id)
 
 
-@dataclass(frozen=True, slots=True)
-class LiveStatus:
+class LiveStatus(Struct, frozen=True):
     """A verified status: `node` is the id of the node's key, which is also its slot."""
 
     node: KeyId

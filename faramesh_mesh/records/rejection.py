@@ -1,7 +1,8 @@
 """Why a piece of untrusted input was refused. Refusals are values: they are counted, logged and answered."""
 
-from dataclasses import dataclass
 from enum import StrEnum, unique
+
+from msgspec import Struct
 
 
 @unique
@@ -56,8 +57,7 @@ _HOSTILE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(Struct, frozen=True):
     """A refusal. Nothing was changed by the input that it answers.
 
     `detail` names the field or number at fault, never echoes more than 64 bytes of the input.

@@ -1,7 +1,8 @@
 """Revocation: takes back a key from a point of its chain on, or the enrolment of an agent."""
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive
@@ -12,8 +13,7 @@ from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.root import Cut
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedKey:
+class RevokedKey(Struct, frozen=True):
     """All that the key signed beyond `cut` is void: above its sequence number, or beside the chain that leads to it.
     Signed by root keys."""
 
@@ -21,8 +21,7 @@ class RevokedKey:
     cut: Cut
 
 
-@dataclass(frozen=True, slots=True)
-class RevokedAgent:
+class RevokedAgent(Struct, frozen=True):
     """The agent is enrolled no more, until an enrolment whose signer had seen this. Signed by an enrol key."""
 
     agent: str
@@ -31,8 +30,7 @@ class RevokedAgent:
 Subject: TypeAlias = RevokedKey | RevokedAgent
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
+class Revocation(Struct, frozen=True):
     """What is revoked, and why."""
 
     head: Head

@@ -4,8 +4,9 @@ A restore is a plan that also lifts the kills it names, for the agents of the st
 payload; the kind tells them apart, because different roles sign them.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum, unique
+
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
@@ -34,8 +35,7 @@ class OnAbort(IntEnum):
     """Nothing: they deny every call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
+class Rollout(Struct, frozen=True):
     """A plan. It opens stage 0 only, in which nothing is enforced; votes open the stages.
 
     `policy` and `base` are ids of policy records (`base` is none where the line had nothing before). `roster` names

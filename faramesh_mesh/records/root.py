@@ -1,8 +1,10 @@
 """The root document: who may sign what. Version 1 is pinned out of band; each next one is signed by the threshold of
 the one before and of its own (the rule of TUF, specification section 5.3). See `trust.chain` for the succession."""
 
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ, Extra, read_extra
 from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
@@ -17,16 +19,14 @@ MAX_CERTIFICATE = 1_024
 """Bytes of one CA certificate in DER: an Ed25519 one takes about 400."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Struct, frozen=True):
     """Where a key's chain ends: records up to (seq, id) on that chain stand, everything else of the key is void."""
 
     seq: int
     last: RecordId
 
 
-@dataclass(frozen=True, slots=True)
-class RoleKey:
+class RoleKey(Struct, frozen=True):
     """A key that the root names. Its place in the table is its index in `seen` vectors and never changes; nor does
     anything else but `cut`, which retires it. `scope` restricts what it can affect to agents that it selects."""
 
@@ -35,11 +35,11 @@ class RoleKey:
     roles: frozenset[Role]
     scope: Selector
     cut: Cut | None = None
-    id: KeyId = field(init=False, repr=False, compare=False)
-    """The key's id in envelopes: asked for at every judgement, so made once."""
+    id: KeyId = KeyId(b"")
+    """The key's id in envelopes, made from `public` whatever is given: asked for at every judgement."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "id", key_id(self.public))
+        force_setattr(self, "id", key_id(self.public))
 
     @property
     def quota(self) -> int:
@@ -53,8 +53,7 @@ def _quota(roles: frozenset[Role]) -> int:
     return max((role.quota for role in roles), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(Struct, frozen=True):
     """One version of the root document.
 
     `thresholds` gives for each role how many distinct keys make its signature; `authorities` are the CA certificates

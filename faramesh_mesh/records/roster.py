@@ -1,14 +1,13 @@
 """The roster of a rollout: the body that lists the agents it is about, as its signers saw them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.codec import Fields, ascending, decode_rows, encode
 from faramesh_mesh.records.labels import MAX_AGENT, read_name
 from faramesh_mesh.records.rejection import Malformed, Rejected
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One agent: its name, its region, and its group within the region (the service it belongs to, or empty)."""
 
     agent: str

@@ -7,8 +7,9 @@ As in Kubernetes, a label that is absent satisfies `!=` and `notin`; previews co
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, unique
+
+from msgspec import Struct
 
 from faramesh_mesh.records.rejection import Malformed
 
@@ -37,8 +38,7 @@ class Test(Enum):
     ABSENT = "absent"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(Struct, frozen=True):
     """One condition on one label. `values` is empty for `PRESENT` and `ABSENT`."""
 
     key: str
@@ -63,8 +63,7 @@ class Term:
         return self.test in (Test.NOT_IN, Test.ABSENT) and self.key not in labels
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Struct, frozen=True):
     """A conjunction of terms; no terms (`*`) selects every agent. `text` is what was signed."""
 
     text: str

@@ -1,7 +1,8 @@
 """Status: what a node says of itself and of its agents. Live, last writer wins, one slot a node, never part of authority."""
 
-from dataclasses import dataclass
 from enum import IntEnum, unique
+
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import MAX_SEQ, Extra, read_extra
 from faramesh_mesh.records.codec import Fields, Primitive
@@ -31,8 +32,7 @@ class Standing(IntEnum):
     """Its rollout was aborted with `deny`."""
 
 
-@dataclass(frozen=True, slots=True)
-class AgentReport:
+class AgentReport(Struct, frozen=True):
     """One agent as its node sees it. `kills` are the first 8 bytes of the ids of kills that its enforcement point
     denies by, at most 8; `policy` and `rollout` are what it runs; counts are since the node's incarnation began.
     `nack` says why the authorised policy could not be run, empty when it could."""
@@ -50,8 +50,7 @@ class AgentReport:
     nack: str
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(Struct, frozen=True):
     """A node's word about itself. The highest (incarnation, seq) wins. `records` and `fingerprint` are the size and
     the digest of the control set that it holds durably; `address` is where it can be dialled, empty if nowhere."""
 

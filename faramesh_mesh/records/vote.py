@@ -1,6 +1,6 @@
 """Vote: one key opens one stage of a rollout, over the evidence it names."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
 from faramesh_mesh.records.codec import Fields, Primitive
@@ -8,8 +8,7 @@ from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
 from faramesh_mesh.records.rollout import MAX_STAGES
 
 
-@dataclass(frozen=True, slots=True)
-class Vote:
+class Vote(Struct, frozen=True):
     """A vote for (rollout, stage). A stage is open once a quorum of distinct keys voted for it and all stages before
     it are open. Stage n + 1 of n, in a plan that bakes, completes the rollout. `evidence` names the immutable body that
     the voter judged, none for a vote by hand."""

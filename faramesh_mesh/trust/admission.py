@@ -5,8 +5,9 @@ decide it; views read those. So any two nodes with the same chain admit the same
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from faramesh_mesh.records.enrolment import Enrolment
 from faramesh_mesh.records.envelope import Envelope, open_envelope, record_id, seal, signed_bytes
@@ -30,8 +31,7 @@ from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, Verify
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """An envelope and the id of the record it claims to be. Nothing is verified yet: enough to know what is held already."""
 
     opened: Envelope

@@ -10,6 +10,8 @@ retired key signed before its cut stands without asking when it arrived.
 
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from faramesh_mesh.records.envelope import RootEnvelope, open_root, root_id, root_signed_bytes
 from faramesh_mesh.records.ids import NO_MESH, KeyId, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
@@ -188,7 +190,7 @@ def _breaks_succession(before: Root, before_id: RecordId, after: Root) -> str | 
     if len(after.keys) < len(before.keys):
         return "a key left the table; keys leave by a cut"
     for old, new in zip(before.keys, after.keys, strict=False):
-        if replace(new, cut=None) != replace(old, cut=None):
+        if structs.replace(new, cut=None) != structs.replace(old, cut=None):
             return f"key {old.name} changed; a changed key is a new key"
         if old.cut is not None and new.cut != old.cut:
             return f"the cut of key {old.name} moved"

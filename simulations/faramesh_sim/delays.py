@@ -4,10 +4,13 @@ A table of whole microseconds is the same on every machine: what C libraries dif
 rounded away. It also makes ties in time, which continuous delays never have and real fleets have all the time.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from functools import cache
+from itertools import repeat
 from math import exp, log
+from random import Random
 from statistics import NormalDist
 
 from faramesh_mesh.gossip.rng import Rng
@@ -41,10 +44,22 @@ class Delay:
         """Delays in nanoseconds, all equally likely."""
         return _table(self)
 
+    def draws(self, seed: int) -> Iterator[int]:
+        """Delays without end, one after another: what each frame of a run asks for."""
+        table = _table(self)
+        return repeat(table[0]) if len(table) == 1 else _drawn(table, Random(seed))  # noqa: S311 - no secret
+
     def sample(self, rng: Rng) -> int:
         """One delay, in nanoseconds."""
         table = _table(self)
         return table[rng.below(len(table))]
+
+
+def _drawn(table: tuple[int, ...], rng: Random) -> Iterator[int]:
+    """`random()` of a seed is the same on every Python, and takes a tenth of a draw of our own generator."""
+    size, random = len(table), rng.random
+    while True:
+        yield table[int(random() * size)]
 
 
 @cache

@@ -8,15 +8,18 @@ A stream takes `BUFFER` bytes that its peer has not taken yet; then the writer w
 TCP rules out (a lost, doubled or swapped frame) happens only where a scenario asks for a broken middlebox.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
-from faramesh_mesh.gossip.events import Connected, DialFailed, Disconnected, LinkId, Received
+from faramesh_mesh.gossip.events import Connected, DialFailed, Disconnected, LinkId, Received, Writable
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_sim.clocks import MILLION
 from faramesh_sim.conditions import Conditions, Cut, Impairment
+from faramesh_sim.delays import Delay
 from faramesh_sim.engine import Engine, Nanoseconds
 
 if TYPE_CHECKING:
@@ -40,8 +43,8 @@ class End:
     process: "Process"
     link: LinkId
     dialled: str | None = None
-    delays: tuple[int, ...] = (0,)
-    """What its frames may take, all equally likely."""
+    delays: Iterator[int] = field(default_factory=lambda: repeat(0))
+    """What its next frames take."""
     other: "End | None" = None
     open: bool = True
     blocked: bool = False
@@ -53,12 +56,17 @@ class End:
     """When the line has taken what was sent, where it has a bandwidth."""
     held: list[bytes] = field(default_factory=list)
     """Frames that a cut holds back."""
+    writable: Writable = field(init=False)
+    """What its process tells the node when the line is free: made once."""
+
+    def __post_init__(self) -> None:
+        self.writable = Writable(self.link)
 
 
 class Network:
     """All connections. `deliveries` counts frames that reached a process, `moved` their bytes."""
 
-    __slots__ = ("_ends", "_engine", "_rng", "conditions", "deliveries", "listening", "moved")
+    __slots__ = ("_drawn", "_ends", "_engine", "_rng", "conditions", "deliveries", "listening", "moved")
 
     def __init__(self, engine: Engine, conditions: Conditions, rng: Rng) -> None:
         self._engine = engine
@@ -69,6 +77,7 @@ class Network:
         self.deliveries = 0
         self.moved = 0
         self._ends: dict[End, None] = {}
+        self._drawn: dict[Delay, Iterator[int]] = {}
 
     # Connections
 
@@ -93,7 +102,7 @@ class Network:
         if target is None or not target.answers or self._cut_either_way(process, target):
             process.give(DialFailed(address))
             return
-        delays = self.conditions.delay(process.machine.region, target.machine.region).table()
+        delays = self._delays(self.conditions.delay(process.machine.region, target.machine.region))
         near = End(process, process.next_link(), address, delays)
         far = End(target, target.next_link(), None, delays)
         near.other, far.other = far, near
@@ -103,6 +112,13 @@ class Network:
         ours, theirs = process.machine.certificate, target.machine.certificate
         near.process.give(Connected(near.link, address, ours, theirs, target.machine.lapsed))
         far.process.give(Connected(far.link, None, theirs, ours, process.machine.lapsed))
+
+    def _delays(self, delay: Delay) -> Iterator[int]:
+        """One sequence for all connections of a kind."""
+        drawn = self._drawn.get(delay)
+        if drawn is None:
+            drawn = self._drawn[delay] = delay.draws(self._rng.below(1 << 32))
+        return drawn
 
     def close(self, end: End, why: str) -> None:
         """An end closes: its process hears of it at once, the other end when word gets there."""
@@ -136,7 +152,7 @@ class Network:
         assert other is not None  # noqa: S101 - ends are made in pairs
         end.outstanding += len(frame)
         conditions = self.conditions
-        delay = end.delays[self._rng.below(len(end.delays))]
+        delay = next(end.delays)
         if not (conditions.cuts or conditions.impairments):
             self._put(end, frame, self._engine.now + delay)
             return

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.gossip.config import MILLISECOND, SECOND
 from faramesh_mesh.gossip.effects import Outcome
@@ -327,7 +329,9 @@ class Operations:
     def _rotate(self, bundle: _Bundle, by: tuple[str, ...]) -> None:
         world = self._world
         chain = world.operator(by[0]).records.chain
-        root = replace(chain.current, version=chain.version + 1, previous=chain.ids[-1], at=world.wall)
+        root = structs.replace(
+            chain.current, version=chain.version + 1, previous=chain.ids[-1], at=world.wall
+        )
         data = seal_by(root, chain.mesh, world.seed, by)
         longer = chain.extend(data, world.verify)
         if isinstance(longer, Rejected):

@@ -32,7 +32,7 @@ from faramesh_mesh.gossip.effects import (
     Send,
     WakeAt,
 )
-from faramesh_mesh.gossip.events import Event, LinkId, Offered, Persisted, Tick, Writable
+from faramesh_mesh.gossip.events import Event, LinkId, Offered, Persisted, Tick
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.gossip.rng import Rng
@@ -250,8 +250,8 @@ class Process:
                 end.blocked = True
                 return
             more = False
-            for effect in self.node.handle(Writable(end.link), now):
-                if isinstance(effect, Send):
+            for effect in self.node.handle(end.writable, now):
+                if type(effect) is Send:
                     self._send(end, effect.frame)
                     more = effect.more
                 else:

@@ -202,7 +202,7 @@ class World:
 
     def traced(self, process: Process, event: Event) -> None:
         """An event is about to be handled: it goes into the trace."""
-        what = crc32(event.frame) if isinstance(event, Received) else len(type(event).__name__)
+        what = crc32(event.frame) if type(event) is Received else len(type(event).__name__)
         self.trace.update(b"%d %d %d\n" % (self.engine.now, process.machine.place, what))
         if self._hear_event is not None:
             words = f"{type(event).__name__} {what:08x}"

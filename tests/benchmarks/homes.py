@@ -6,11 +6,12 @@ the enrol key's CA, an enrolment and a link certificate a node, and a store that
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 import workshop
+from msgspec.structs import replace
 
 from faramesh_cli.demo.ports import free_ports
 from faramesh_mesh.records.body import digest_of

@@ -8,6 +8,7 @@ from copy import deepcopy
 
 import pytest
 from docs.page import Row
+from msgspec import Struct, structs
 from records import samples
 
 from docs import page
@@ -175,10 +176,8 @@ def _leaves(value: object) -> list[object]:
             return [0, key, *_leaves(cut)]
         case Selector(text):
             return [text]
-        case _ if dataclasses.is_dataclass(value):
-            return [
-                leaf for field in dataclasses.fields(value) for leaf in _leaves(getattr(value, field.name))
-            ]
+        case Struct():
+            return [leaf for field in structs.fields(value) for leaf in _leaves(getattr(value, field.name))]
         case tuple() | list():
             return [leaf for item in value for leaf in _leaves(item)]
         case _:
@@ -350,22 +349,20 @@ def test_limits_that_hang_together() -> None:
     """The fields of `ACROSS`: each at its limit, with what it hangs on."""
     plan = samples.ROLLOUT
     most = tuple(range(1_000_000 - 31, 1_000_001))
-    assert _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=most, count=1_000_000))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=(*range(1, 33), 40), count=40))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=(1_000_001,), count=1_000_001))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=(), count=1))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=(3, 29)))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, stages=(30, 30)))
+    assert _takes(Kind.ROLLOUT, structs.replace(plan, stages=most, count=1_000_000))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, stages=(*range(1, 33), 40), count=40))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, stages=(1_000_001,), count=1_000_001))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, stages=(), count=1))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, stages=(3, 29)))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, stages=(30, 30)))
     kills = tuple(ids.RecordId(samples.binary(number)) for number in range(33))
-    assert _takes(Kind.RESTORE, dataclasses.replace(samples.RESTORE, lifts=kills[:32]))
-    assert not _takes(Kind.RESTORE, dataclasses.replace(samples.RESTORE, lifts=kills))
-    assert not _takes(Kind.RESTORE, dataclasses.replace(samples.RESTORE, lifts=()))
-    assert not _takes(Kind.ROLLOUT, dataclasses.replace(plan, lifts=kills[:1]))
+    assert _takes(Kind.RESTORE, structs.replace(samples.RESTORE, lifts=kills[:32]))
+    assert not _takes(Kind.RESTORE, structs.replace(samples.RESTORE, lifts=kills))
+    assert not _takes(Kind.RESTORE, structs.replace(samples.RESTORE, lifts=()))
+    assert not _takes(Kind.ROLLOUT, structs.replace(plan, lifts=kills[:1]))
     for on_abort in type(plan.on_abort):
-        assert _takes(Kind.ROLLOUT, dataclasses.replace(plan, on_abort=on_abort))
-        assert _takes(Kind.RESTORE, dataclasses.replace(samples.RESTORE, on_abort=on_abort)) == (
-            on_abort == 2
-        )
+        assert _takes(Kind.ROLLOUT, structs.replace(plan, on_abort=on_abort))
+        assert _takes(Kind.RESTORE, structs.replace(samples.RESTORE, on_abort=on_abort)) == (on_abort == 2)
 
 
 def _takes(which: Kind, payload: object) -> bool:
@@ -376,7 +373,7 @@ def test_the_roster_is_its_entries_one_after_the_other() -> None:
     table = page.fields(PAGE["Element: roster entry"])
     entries = [raw(part) for part in map(encode, ([e.agent, e.region, e.group] for e in samples.ROSTER))]
     assert encode_roster(samples.ROSTER) == b"".join(map(encode, entries))
-    assert [row.name for row in table] == [field.name for field in dataclasses.fields(samples.ROSTER[0])]
+    assert [row.name for row in table] == [field.name for field in structs.fields(samples.ROSTER[0])]
     for row in table:
         good, bad = _good_and_bad(row, entries[0][row.position])
         for value in good:

@@ -1,10 +1,9 @@
 """Two nodes hold the same records, that came in another order: one met what it had to give up again, or was asked in
 between. Nothing of that may be remembered."""
 
-from dataclasses import replace
-
 from attacks import hold, mesh, smaller_forks, without
 from histories import WALL
+from msgspec.structs import replace
 from workshop import OPERATOR, START, Workshop, role_key, signer
 
 from faramesh_mesh.fleet.authority import Authority

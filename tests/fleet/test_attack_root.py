@@ -1,9 +1,8 @@
 """What a root key that was retired, or stolen, can do to trust itself."""
 
-from dataclasses import replace
-
 from attacks import authority, hold, mesh, policies
 from histories import WALL
+from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, seal
 
 from faramesh_mesh.fleet.authority import Denied

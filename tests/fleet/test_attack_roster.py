@@ -1,8 +1,7 @@
 """A plan reaches whom its signer selected *and* listed, and nobody by an accident of the other."""
 
-from dataclasses import replace
-
 from attacks import authority, mesh, policies
+from msgspec.structs import replace
 from workshop import OPERATOR, Workshop, role_key, signer
 
 from faramesh_mesh.fleet.authority import Permitted

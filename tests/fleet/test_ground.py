@@ -4,10 +4,9 @@ Each case delivers a kill last, to a fleet that was asked before, and compares w
 its clause of `RecordSet._stands_apart` is removed.
 """
 
-from dataclasses import replace
-
 import pytest
 from histories import WALL
+from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer
 
 from faramesh_mesh.fleet.authority import Authority, Cause, Denied, Permitted

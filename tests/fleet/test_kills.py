@@ -1,9 +1,8 @@
 """Kills and restores: a kill is never lost, and a restore lifts only what it names, where it is open."""
 
-from dataclasses import replace
-
 import pytest
 from histories import WALL
+from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root
 
 from faramesh_mesh.fleet.authority import Cause, Denied, Permitted

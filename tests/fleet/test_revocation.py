@@ -1,8 +1,7 @@
 """Revocation, equivocation, root forks, enrolments that disagree: what a stolen key can do ends at the cut."""
 
-from dataclasses import replace
-
 from histories import WALL
+from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, node_signer, role_key, root, seal, signer
 
 from faramesh_mesh.fleet.authority import Cause, Denied, Permitted

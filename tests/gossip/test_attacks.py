@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -10,6 +9,7 @@ import workshop
 from gossip.net import Host, Net
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip import handshake, wire
 from faramesh_mesh.gossip.config import SECOND, NodeConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import string
 import tracemalloc
 from collections.abc import Callable
@@ -11,6 +10,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from records import samples, strategies
 
 from faramesh_mesh.records.body import CHUNK
@@ -257,8 +257,8 @@ def test_these_kinds_fit_their_size_with_all_fields_at_their_largest(kind: Kind)
         "message": "m" * 512, "media_type": "t" * 128, "version": MAX_SEQ, "size": MAX_BODY, "evidence": many[1],
     }  # fmt: skip
     sample = samples.CONTROL[kind]
-    own = {field.name for field in dataclasses.fields(sample)}
-    largest = dataclasses.replace(sample, **{name: value for name, value in changes.items() if name in own})
+    own = {field.name for field in structs.fields(sample)}
+    largest = structs.replace(sample, **{name: value for name, value in changes.items() if name in own})
     payload = encode_payload(largest)
     assert decode_payload(kind, payload) == largest
     assert len(payload) <= kind.max_payload
@@ -286,7 +286,7 @@ def test_a_roster_has_one_order_and_no_agent_twice() -> None:
     assert isinstance(decode_roster(encode_roster((first,)) + b"\x93\xa1a"), Rejected)
     assert isinstance(decode_roster(encode(["a", "eu", "", "more"])), Rejected)
     assert (
-        len(encode_roster(tuple(dataclasses.replace(first, agent=f"agent-{n:05d}") for n in range(40_000))))
+        len(encode_roster(tuple(structs.replace(first, agent=f"agent-{n:05d}") for n in range(40_000))))
         < MAX_BODY
     )
     assert MAX_BODY % CHUNK == 0

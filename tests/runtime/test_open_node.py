@@ -1,12 +1,12 @@
 """Whole nodes: a kill crosses, survives, and nothing that the disk or the other side does makes a node permit wrongly."""
 
 import sqlite3
-from dataclasses import replace
 from io import StringIO
 
 import pytest
 import trio
 from benchmarks.homes import write_home
+from msgspec.structs import replace
 from runtime.meshes import PAY, decided, made, running, until
 
 from faramesh_mesh.host.decision import Why

@@ -4,12 +4,13 @@ that is one function or table, the test takes it away and sees the attack succee
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import workshop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from records import samples, strategies
 
 from faramesh_mesh.records.chain import NO_EXTRA, Head

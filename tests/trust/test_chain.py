@@ -7,10 +7,11 @@ sees the attack go through.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import workshop
+from msgspec.structs import replace
 
 from faramesh_mesh.records.chain import Extra
 from faramesh_mesh.records.envelope import open_root, root_signed_bytes, seal_root

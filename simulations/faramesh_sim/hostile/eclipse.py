@@ -1,8 +1,9 @@
 """Hostile by crowding: tells everybody of nobody but itself and its accomplices, and dials whom it can."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
 from faramesh_mesh.gossip.messages import Neighbours, PeerAddress, Shuffle

@@ -1,9 +1,10 @@
 """Hostile by lying: about what it holds, and about what its agent does."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip.events import Reported
 from faramesh_mesh.gossip.framing import PREFIX_SIZE

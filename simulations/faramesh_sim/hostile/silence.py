@@ -1,8 +1,9 @@
 """Hostile by leaving out: nothing, no records, or no restrictions."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
 from faramesh_mesh.gossip.messages import Envelopes, MessageType, Ping, Pong, Summary

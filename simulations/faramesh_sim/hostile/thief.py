@@ -1,8 +1,9 @@
 """Hostile with a stolen key: forks of what its owner signed, handed in like any record."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_mesh.records.chain import NO_EXTRA
