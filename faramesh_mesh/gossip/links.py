@@ -20,7 +20,7 @@ from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.counters import Counters
 from faramesh_mesh.gossip.effects import Close, Effect, Ready, Refused
 from faramesh_mesh.gossip.events import Connected, LinkId
-from faramesh_mesh.gossip.messages import Encoded, Pull, SlotVersion
+from faramesh_mesh.gossip.messages import Encoded, Pull, Suspicion
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.rejection import Rejected
@@ -80,8 +80,8 @@ class Link:
     records: dict[RecordId, None] = field(default_factory=dict)
     page: Pull | None = None
     talk: dict[tuple[type, bytes], Encoded] = field(default_factory=dict)
-    suspicions: dict[tuple[KeyId, KeyId], SlotVersion] = field(default_factory=dict)
-    """By suspect and accuser: told once a second."""
+    suspicions: dict[bytes, Suspicion] = field(default_factory=dict)
+    """By their rows: told once a second."""
     slots: dict[KeyId, None] = field(default_factory=dict)
     errands: dict[tuple[type, bytes], Encoded] = field(default_factory=dict)
     chunks: dict[tuple[Digest, int], None] = field(default_factory=dict)

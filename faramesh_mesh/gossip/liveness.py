@@ -16,12 +16,13 @@ Nothing of this decides authority: a kill never waits for it.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
+from itertools import islice
 
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.events import LinkId
 from faramesh_mesh.gossip.links import Link, Links
 from faramesh_mesh.gossip.members import Members
-from faramesh_mesh.gossip.messages import MAX_SUSPICIONS, SlotVersion, Suspect, Suspicion
+from faramesh_mesh.gossip.messages import MAX_SUSPICIONS, SlotVersion, Suspect, Suspicion, suspicion_of
 from faramesh_mesh.records.ids import KeyId
 
 SHORTEST, LONGEST = 3 * SECOND, 15 * SECOND
@@ -64,26 +65,34 @@ class _Watch:
 
 
 @dataclass(slots=True)
-class _Suspicion:
+class _Suspect:
     """A node that some of its neighbours lost. `slot` is the newest status of it that any of them knew."""
 
     slot: SlotVersion
     since: int
-    accusers: dict[KeyId, None] = field(default_factory=dict)
+    accusations: dict[KeyId, Suspicion] = field(default_factory=dict)
+    """By accuser, first come first."""
     dead: bool = False
+
+    def has_heard(self, suspicion: Suspicion) -> bool:
+        """Whether a suspicion says nothing new: its accuser is known, or there are accusers enough."""
+        accusations = self.accusations
+        return self.slot.order == suspicion.slot.order and (
+            suspicion.accuser in accusations or len(accusations) >= _MAX_ACCUSERS
+        )
 
 
 class Liveness:
     """Who seems to be there."""
 
-    __slots__ = ("_links", "_members", "_slot_of", "_suspicions", "_watches", "own_health")
+    __slots__ = ("_links", "_members", "_slot_of", "_suspects", "_watches", "own_health")
 
     def __init__(self, links: Links, members: Members, slot_of: Callable[[KeyId], SlotVersion]) -> None:
         self._links = links
         self._members = members
         self._slot_of = slot_of
         self._watches: dict[LinkId, _Watch] = {}
-        self._suspicions: dict[KeyId, _Suspicion] = {}
+        self._suspects: dict[KeyId, _Suspect] = {}
         self.own_health = 0
         """How much this node doubts itself: 0 when its pings are answered in time."""
 
@@ -139,11 +148,11 @@ class Liveness:
     def on_up(self, link: Link) -> None:
         """A full link: its node is there. Whoever is suspected here may be known to live there: tell."""
         if link.node is not None:
-            suspicion = self._suspicions.pop(link.node, None)
-            if suspicion is not None:
-                link.suspicions[link.node, self._members.own] = suspicion.slot
-        for node, suspicion in self._suspicions.items():
-            link.suspicions[node, self._members.own] = suspicion.slot
+            suspect = self._suspects.pop(link.node, None)
+            if suspect is not None:
+                _tell_of(suspect, link)
+        for suspect in self._suspects.values():
+            _tell_of(suspect, link)
 
     def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
         """A link ended. Where it was lost, and the last one to its node, suspect the node."""
@@ -153,7 +162,7 @@ class Liveness:
             return
         if any(other.node == node for other in self._links.full.values()):
             return
-        self._accuse(self._slot_of(node), self._members.own, None, mono)
+        self._accuse(suspicion_of(self._slot_of(node), self._members.own), None, mono)
 
     def on_suspect(self, link: Link, message: Suspect, mono: int) -> bool:
         """A peer suspects somebody. True if this node is among them, which must refute.
@@ -162,21 +171,25 @@ class Liveness:
         thin air could never be refuted. Whoever knows a newer status shows it, signed.
         """
         refutes = False
-        waiting, known = link.suspicions, self._suspicions
+        waiting, known = link.suspicions, self._suspects
         for suspicion in message.suspicions:
-            node = suspicion.slot.node
             if waiting:
-                waiting.pop((node, suspicion.accuser), None)  # the peer knows it
-            here = known.get(node)
-            if here is not None and here.slot is suspicion.slot and suspicion.accuser in here.accusers:
+                waiting.pop(suspicion.row, None)  # the peer knows it
+            slot = suspicion.slot
+            here = known.get(slot.node)
+            if here is not None and here.has_heard(suspicion):
                 continue  # as most rows are: they come over every link
-            held = self._slot_of(node)
-            if suspicion.slot.order < held.order or self._members.region(node) is None:
+            held = self._slot_of(slot.node)
+            if slot.order < held.order or self._members.region(slot.node) is None:
                 continue
-            if node == self._members.own:
-                refutes = refutes or suspicion.slot.order == held.order
+            if slot.node == self._members.own:
+                refutes = refutes or slot.order == held.order
             else:
-                self._accuse(held, suspicion.accuser, link, mono)
+                self._accuse(
+                    suspicion if slot.order == held.order else suspicion_of(held, suspicion.accuser),
+                    link,
+                    mono,
+                )
         return refutes
 
     def refute(self) -> None:
@@ -185,32 +198,31 @@ class Liveness:
 
     def alive(self, node: KeyId, order: tuple[int, int]) -> None:
         """A status of a node came in: it clears every suspicion that did not know of it."""
-        suspicion = self._suspicions.get(node)
-        if suspicion is not None and order > suspicion.slot.order:
-            del self._suspicions[node]
+        suspect = self._suspects.get(node)
+        if suspect is not None and order > suspect.slot.order:
+            del self._suspects[node]
 
     def beat(self, mono: int) -> None:
         """Once a second: tell of suspicions; those whose time has run out become deaths."""
         self._tell()
-        if not self._suspicions:
+        if not self._suspects:
             return
         members = self._members.all()
         shortest = _shortest(len(members))
-        for node in [node for node in self._suspicions if node not in members]:
-            del self._suspicions[node]
-        for suspicion in self._suspicions.values():
-            age = mono - suspicion.since
-            if age >= shortest and not suspicion.dead and age >= _lasts(suspicion, shortest):
-                suspicion.dead = True
+        for node in [node for node in self._suspects if node not in members]:
+            del self._suspects[node]
+        for suspect in self._suspects.values():
+            age = mono - suspect.since
+            if age >= shortest and not suspect.dead and age >= _lasts(suspect, shortest):
+                suspect.dead = True
 
     def _tell(self) -> None:
         for link in self._links.full.values():
             if link.suspicions and (Suspect, b"") not in link.talk:
-                told = list(link.suspicions.items())[:MAX_SUSPICIONS]
-                for key, _ in told:
-                    del link.suspicions[key]
-                rows = tuple(Suspicion(slot, accuser) for (_, accuser), slot in told)
-                self._links.talk(link, Suspect(rows))
+                told = tuple(islice(link.suspicions.values(), MAX_SUSPICIONS))
+                for suspicion in told:
+                    del link.suspicions[suspicion.row]
+                self._links.talk(link, Suspect(told))
 
     @property
     def watches(self) -> int:
@@ -220,27 +232,35 @@ class Liveness:
     @property
     def suspicions(self) -> int:
         """Nodes that are suspected or held for dead."""
-        return len(self._suspicions)
+        return len(self._suspects)
 
     def health(self, node: KeyId) -> Health:
         """What is believed of a node."""
         if node == self._members.own or any(link.node == node for link in self._links.full.values()):
             return Health.ALIVE
-        suspicion = self._suspicions.get(node)
-        if suspicion is not None:
-            return Health.DEAD if suspicion.dead else Health.SUSPECT
+        suspect = self._suspects.get(node)
+        if suspect is not None:
+            return Health.DEAD if suspect.dead else Health.SUSPECT
         return Health.ALIVE if self._slot_of(node).seq else Health.UNKNOWN
 
-    def _accuse(self, slot: SlotVersion, accuser: KeyId, origin: Link | None, mono: int) -> None:
-        suspicion = self._suspicions.get(slot.node)
-        if suspicion is None or slot.order > suspicion.slot.order:
-            suspicion = self._suspicions[slot.node] = _Suspicion(slot, mono)
-        if accuser in suspicion.accusers or len(suspicion.accusers) >= _MAX_ACCUSERS:
+    def _accuse(self, told: Suspicion, origin: Link | None, mono: int) -> None:
+        slot = told.slot
+        suspect = self._suspects.get(slot.node)
+        if suspect is None or slot.order > suspect.slot.order:
+            suspect = self._suspects[slot.node] = _Suspect(slot, mono)
+        if suspect.has_heard(told):
             return
-        suspicion.accusers[accuser] = None
+        suspect.accusations[told.accuser] = told
         for link in self._links.full.values():
             if link is not origin:
-                link.suspicions[slot.node, accuser] = slot
+                link.suspicions[told.row] = told
+
+
+def _tell_of(suspect: _Suspect, link: Link) -> None:
+    """Tell a new peer: one accuser is enough for the suspect to hear of it. Not in this node's name, which did not lose it: four that
+    repeat one accusation would pass for four neighbours that lost the node, and be told on as four."""
+    told = next(iter(suspect.accusations.values()))
+    link.suspicions[told.row] = told
 
 
 def _shortest(members: int) -> int:
@@ -248,8 +268,8 @@ def _shortest(members: int) -> int:
     return 5 * SECOND * max(len(str(members)) - 1, 1)
 
 
-def _lasts(suspicion: _Suspicion, shortest: int) -> int:
+def _lasts(suspect: _Suspect, shortest: int) -> int:
     """How long a suspicion lasts before it is a death: Lifeguard's rule."""
-    confirmed = min(len(suspicion.accusers) - 1, _ENOUGH)
+    confirmed = min(len(suspect.accusations) - 1, _ENOUGH)
     longest = _STRETCH * shortest
     return max(shortest, longest - (longest - shortest) * _SHRINK[confirmed] // 1000)

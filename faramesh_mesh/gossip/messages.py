@@ -18,6 +18,7 @@ Joining, at full length:
       | <---------------- PAGE last ------------------ |
 """
 
+import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, unique
 from functools import lru_cache
@@ -25,7 +26,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from faramesh_mesh.records.ids import Digest, KeyId, MeshId, RecordId
+from faramesh_mesh.records.ids import KEY_ID_SIZE, Digest, KeyId, MeshId, RecordId
 from faramesh_mesh.state.trie import Branch, Prefix
 
 PROTOCOL = 1
@@ -251,16 +252,28 @@ class WantStatuses(Struct, frozen=True):
 
 
 class Suspicion(Struct, frozen=True):
-    """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it."""
+    """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it. `row` is how SUSPECT says it: made once for
+    all the links that it goes to, and what it is known by."""
 
     slot: SlotVersion
     accuser: KeyId
+    row: bytes
+
+
+SUSPICION_ROW = struct.Struct(f">{KEY_ID_SIZE}sII{KEY_ID_SIZE}s")
+"""A row of SUSPECT: node, incarnation, seq, accuser."""
+
+
+def suspicion_of(slot: SlotVersion, accuser: KeyId) -> Suspicion:
+    """The suspicion that says so."""
+    return Suspicion(slot, accuser, SUSPICION_ROW.pack(slot.node, slot.incarnation, slot.seq, accuser))
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def suspicion_of(node: KeyId, incarnation: int, seq: int, accuser: KeyId) -> Suspicion:
-    """The suspicion that says so."""
-    return Suspicion(version_of(node, incarnation, seq), accuser)
+def suspicion_in(row: bytes) -> Suspicion:
+    """The suspicion of a row. Most rows come over every link."""
+    node, incarnation, seq, accuser = SUSPICION_ROW.unpack(row)
+    return Suspicion(version_of(KeyId(node), incarnation, seq), KeyId(accuser), row)
 
 
 class Suspect(Struct, frozen=True):

@@ -6,7 +6,6 @@ Whatever comes in, `read` gives a message or a `Rejected`: nothing is raised and
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from itertools import starmap
 from typing import Any
 
 from faramesh_mesh.gossip.framing import MAX_FRAME, frame
@@ -21,6 +20,7 @@ from faramesh_mesh.gossip.messages import (
     MAX_VERSIONS,
     PROOF_SIZE,
     STATUS_DIGEST_SIZE,
+    SUSPICION_ROW,
     Absent,
     BodyManifest,
     Chunk,
@@ -48,7 +48,7 @@ from faramesh_mesh.gossip.messages import (
     WantChunk,
     WantStatuses,
     summary_of,
-    suspicion_of,
+    suspicion_in,
     version_of,
 )
 from faramesh_mesh.records.body import CHUNK, MAX_CHUNKS
@@ -74,7 +74,6 @@ _CHUNK = struct.Struct(">32sH")
 _SLOT = struct.Struct(f">{KEY_ID_SIZE}sII")
 """A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet changes, and what a peer may
 send in a second must not cost the processor more than a second's share."""
-_SUSPICION = struct.Struct(f">{KEY_ID_SIZE}sII{KEY_ID_SIZE}s")
 _BRANCH = struct.Struct(f">{FINGERPRINT_SIZE}sI")
 _LAST, _TURN = 1, 2
 ROOM = MAX_FRAME - 1 - _PAGE.size
@@ -109,11 +108,7 @@ def write(message: Encoded) -> bytes:  # noqa: C901, PLR0912 - one case a messag
         case WantStatuses(nodes):
             kind, fields = MessageType.WANT_STATUSES, [list(nodes)]
         case Suspect(suspicions):
-            rows = b"".join(
-                _SUSPICION.pack(each.slot.node, each.slot.incarnation, each.slot.seq, each.accuser)
-                for each in suspicions
-            )
-            kind, fields = MessageType.SUSPECT, [rows]
+            kind, fields = MessageType.SUSPECT, [b"".join([each.row for each in suspicions])]
         case WantBody(digest):
             kind, fields = MessageType.WANT_BODY, [digest]
         case BodyManifest(digest, size, chunks):
@@ -375,7 +370,9 @@ def _slot(node: bytes, incarnation: int, seq: int) -> SlotVersion:
 
 
 def _suspect(fields: Fields) -> Suspect:
-    suspicions = tuple(starmap(suspicion_of, _rows(fields, "suspicions", _SUSPICION, MAX_SUSPICIONS)))
+    size = SUSPICION_ROW.size
+    rows = _cut(fields.blob("suspicions", MAX_SUSPICIONS * size), size)
+    suspicions = tuple(map(suspicion_in, rows))
     if any(suspicion.slot.incarnation == 0 for suspicion in suspicions):
         raise Malformed("suspicions: an incarnation of 0")
     return Suspect(suspicions)

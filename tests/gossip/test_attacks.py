@@ -28,7 +28,7 @@ from faramesh_mesh.gossip.messages import (
     SlotVersion,
     Summary,
     Suspect,
-    Suspicion,
+    suspicion_of,
 )
 from faramesh_mesh.gossip.own_status import OwnStatus
 from faramesh_mesh.gossip.rng import SplitMix64
@@ -429,11 +429,11 @@ def test_a_suspicion_out_of_thin_air_cannot_silence_a_node(incarnation: int) -> 
             for end in list(host.ends.values()):
                 if end.other is not None and end.other.host is hosts[3]:
                     net._deliver(
-                        end, wire.write(Suspect((Suspicion(slot, hosts[3].signer.id),)))[PREFIX_SIZE:]
+                        end, wire.write(Suspect((suspicion_of(slot, hosts[3].signer.id),)))[PREFIX_SIZE:]
                     )
     net.run(60)
     for host in hosts:
-        assert not host.node._parts.liveness._suspicions
+        assert not host.node._parts.liveness._suspects
         status = host.node.statuses.get(host.signer.id)
         assert status is not None
         assert status.payload.incarnation < 10

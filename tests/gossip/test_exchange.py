@@ -368,7 +368,7 @@ def test_memory_of_a_node_is_flat_while_nothing_happens() -> None:
             + len(parts.reconcile._asked)
             + len(parts.statuses._asked)
             + len(parts.overlay._contacts.all())
-            + len(parts.liveness._suspicions)
+            + len(parts.liveness._suspects)
             + len(parts.intake._bytes)
             + len(parts.holdings._in_flight)
         )

@@ -55,7 +55,7 @@ MESSAGES = st.one_of(
     st.builds(m.Digests, st.lists(st.binary(min_size=8, max_size=8), min_size=16, max_size=16).map(tuple)),
     st.builds(m.Versions, st.none() | st.integers(0, 15), st.lists(SLOTS, max_size=5).map(tuple)),
     st.builds(m.WantStatuses, st.lists(NODES, min_size=1, max_size=5).map(tuple)),
-    st.builds(m.Suspect, st.lists(st.builds(m.Suspicion, SLOTS, NODES), max_size=4).map(tuple)),
+    st.builds(m.Suspect, st.lists(st.builds(m.suspicion_of, SLOTS, NODES), max_size=4).map(tuple)),
     st.builds(m.WantBody, DIGESTS),
     st.builds(
         m.BodyManifest, DIGESTS, st.integers(1, 1 << 20), st.lists(DIGESTS, min_size=1, max_size=3).map(tuple)

@@ -6,6 +6,8 @@ import pytest
 import workshop
 from gossip.net import Host, Net, equal
 
+from faramesh_mesh.records.ids import KeyId
+
 
 def build(
     size: int, regions: tuple[str, ...] = ("eu",), seed: int = 1
@@ -160,3 +162,30 @@ def test_an_idle_mesh_of_32_sends_less_than_2_kb_a_second_a_node() -> None:
     frames = sum(host.node.counters.frames_out for host in hosts) - frames
     tls = 22 * frames  # a TLS 1.3 record's header, tag and type
     assert (net.sent - before + tls) / 60 / 32 < 2_000
+
+
+def test_a_suspicion_that_is_repeated_is_no_new_accusation() -> None:
+    # Defence: `_tell_of` names an accuser, not the teller. Else each node of a region that was cut off would pass, after the heal, for
+    # one more neighbour that lost everybody elsewhere, and four of them end a suspicion's time before its suspect can refute it.
+    net, _, hosts = build(12, ("eu", "us"))
+    net.run(15)
+    net.cut(regions_cut)
+    net.run(30)
+    before = _accusations(hosts)
+    net.heal()
+    after = set()
+    for _ in range(50):
+        net.run(0.1)
+        after |= _accusations(hosts)
+    assert before
+    assert after - before == set()
+
+
+def _accusations(hosts: list[Host]) -> set[tuple[KeyId, KeyId]]:
+    """Suspect and accuser, of all hosts."""
+    return {
+        (node, accuser)
+        for host in hosts
+        for node, suspect in host.node._parts.liveness._suspects.items()
+        for accuser in suspect.accusations
+    }
