@@ -72,7 +72,6 @@ class _Suspect:
     since: int
     accusations: dict[KeyId, Suspicion] = field(default_factory=dict)
     """By accuser, first come first."""
-    dead: bool = False
 
     def has_heard(self, suspicion: Suspicion) -> bool:
         """Whether a suspicion says nothing new: its accuser is known, or there are accusers enough."""
@@ -85,7 +84,7 @@ class _Suspect:
 class Liveness:
     """Who seems to be there."""
 
-    __slots__ = ("_links", "_members", "_slot_of", "_suspects", "_watches", "own_health")
+    __slots__ = ("_beat_at", "_links", "_members", "_slot_of", "_suspects", "_watches", "own_health")
 
     def __init__(self, links: Links, members: Members, slot_of: Callable[[KeyId], SlotVersion]) -> None:
         self._links = links
@@ -93,6 +92,7 @@ class Liveness:
         self._slot_of = slot_of
         self._watches: dict[LinkId, _Watch] = {}
         self._suspects: dict[KeyId, _Suspect] = {}
+        self._beat_at = 0
         self.own_health = 0
         """How much this node doubts itself: 0 when its pings are answered in time."""
 
@@ -203,26 +203,20 @@ class Liveness:
             del self._suspects[node]
 
     def beat(self, mono: int) -> None:
-        """Once a second: tell of suspicions; those whose time has run out become deaths."""
-        self._tell()
-        if not self._suspects:
-            return
-        members = self._members.all()
-        shortest = _shortest(len(members))
-        for node in [node for node in self._suspects if node not in members]:
-            del self._suspects[node]
-        for suspect in self._suspects.values():
-            age = mono - suspect.since
-            if age >= shortest and not suspect.dead and age >= _lasts(suspect, shortest):
-                suspect.dead = True
-
-    def _tell(self) -> None:
+        """Once a second: tell of suspicions."""
+        self._beat_at = mono
         for link in self._links.full.values():
             if link.suspicions and (Suspect, b"") not in link.talk:
                 told = tuple(islice(link.suspicions.values(), MAX_SUSPICIONS))
                 for suspicion in told:
                     del link.suspicions[suspicion.row]
                 self._links.talk(link, Suspect(told))
+
+    def retain_members(self) -> None:
+        """Who is a member has changed: nobody else is suspected."""
+        members = self._members.all()
+        for node in [node for node in self._suspects if node not in members]:
+            del self._suspects[node]
 
     @property
     def watches(self) -> int:
@@ -235,12 +229,13 @@ class Liveness:
         return len(self._suspects)
 
     def health(self, node: KeyId) -> Health:
-        """What is believed of a node."""
+        """What is believed of a node, as of the last second."""
         if node == self._members.own or any(link.node == node for link in self._links.full.values()):
             return Health.ALIVE
         suspect = self._suspects.get(node)
         if suspect is not None:
-            return Health.DEAD if suspect.dead else Health.SUSPECT
+            lasts = _lasts(suspect, _shortest(len(self._members.all())))
+            return Health.SUSPECT if self._beat_at - suspect.since < lasts else Health.DEAD
         return Health.ALIVE if self._slot_of(node).seq else Health.UNKNOWN
 
     def _accuse(self, told: Suspicion, origin: Link | None, mono: int) -> None:

@@ -88,6 +88,7 @@ class Peering:
         if parts.judge:
             parts.judge = False
             parts.statuses.retain_members()
+            parts.liveness.retain_members()
             parts.timers.sooner(Alarm.REDIAL, mono + self._rng.uniform(*_REDIAL_WITHIN))
             parts.own.due_soon(mono, parts.cadence())
 
