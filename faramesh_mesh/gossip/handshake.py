@@ -32,9 +32,17 @@ LAPSED_LASTS = 10 * SECOND
 blind: neither statuses nor bodies pass. Control records do, all the time."""
 MAX_LIMITED = 16
 """Links of peers that are not enrolled here, or whose certificates ran out: they may pull control records, a few at a time."""
+IN_PASSING = 4
+"""Full links beyond the cap that an urgent NEIGHBOUR or a rotation holds for a moment."""
 _ROOTS_ROOM = 32_768
 _ENROLMENTS_ROOM = 24_576
 """Bytes of HELLO for each, so that it fits its frame. Older roots follow as ROOTS."""
+
+
+def most_links(cap: int) -> int:
+    """How many links a node has at the most: no more are accepted. When five thousand hosts start at once all of them dial the few
+    that are up already, and whoever is told to go elsewhere leaves only when word has come back."""
+    return cap + IN_PASSING + MAX_HALF_OPEN + MAX_LIMITED
 
 
 def proof_bytes(mesh: MeshId, signer_certificate: bytes, other_certificate: bytes) -> bytes:

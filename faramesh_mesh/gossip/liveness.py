@@ -214,8 +214,7 @@ class Liveness:
 
     def retain_members(self) -> None:
         """Who is a member has changed: nobody else is suspected."""
-        members = self._members.all()
-        for node in [node for node in self._suspects if node not in members]:
+        for node in [node for node in self._suspects if self._members.region(node) is None]:
             del self._suspects[node]
 
     @property

@@ -29,6 +29,9 @@ class Peering:
         """A connection is up: say HELLO, and expect one."""
         parts = self._parts
         link = parts.links.open(event, mono)
+        if event.dialled is None and len(parts.links.all) > handshake.most_links(parts.config.cap):
+            parts.links.close(link, "too many links")
+            return
         half_open = sum(other.stage is Stage.GREETING for other in parts.links.all.values())
         if half_open > handshake.MAX_HALF_OPEN:
             parts.links.close(link, "too many half-open links")

@@ -332,7 +332,9 @@ def _prefix(fields: Fields, deepest: int) -> Prefix:
 def _cut(data: bytes, size: int) -> tuple[bytes, ...]:
     if len(data) % size:
         raise Malformed(f"not a multiple of {size} bytes")
-    return tuple(data[at : at + size] for at in range(0, len(data), size))
+    return tuple(
+        [data[at : at + size] for at in range(0, len(data), size)]
+    )  # a list is made faster than a generator is asked
 
 
 def _pull(fields: Fields) -> Pull:

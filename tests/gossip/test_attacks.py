@@ -45,10 +45,10 @@ OURS, THEIRS = sha256(b"certificate a").digest(), sha256(b"certificate of the at
 class Door:
     """A node that holds two enrolments, its own and `b`'s, and an attacker on raw links to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: str) -> None:
         killer = workshop.role_key("killer", frozenset({Role.KILL}))
         self.shop = workshop.Workshop(workshop.chain_of(workshop.root((*workshop.starter_keys(), killer))))
-        for name in ("a", "b", "c"):
+        for name in ("a", "b", "c", *others):
             self.shop.enrol(name)
         self.records = tuple(self.shop.records.in_order())
         self.net = Net(self.shop.chain)
@@ -252,6 +252,17 @@ def test_half_open_links_are_bounded() -> None:
     for link in range(1, 200):
         door.connect(link)
     assert len(door.closed) == 199 - handshake.MAX_HALF_OPEN
+
+
+def test_links_of_members_that_do_not_leave_are_bounded() -> None:
+    # Defence: handshake.most_links, in Peering.connect. Each of these members is told to go elsewhere, and stays.
+    names = [f"m{number}" for number in range(150)]
+    door = Door(*names)
+    for link, name in enumerate(names, start=1):
+        door.connect(link)
+        door.send(door.hello(name), link)
+    assert door.host.node.load().links == handshake.most_links(NodeConfig().cap)
+    assert set(door.closed) == {"too many links"}
 
 
 def test_a_forged_record_closes_the_link_and_its_sender_is_remembered() -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.config import NodeConfig
 from faramesh_mesh.gossip.contacts import MAX_SEEDS
-from faramesh_mesh.gossip.handshake import MAX_HALF_OPEN, MAX_LIMITED
+from faramesh_mesh.gossip.handshake import most_links
 from faramesh_mesh.gossip.intake import MAX_WAITING
 from faramesh_mesh.gossip.links import MAX_SHUNNED
 from faramesh_mesh.gossip.load import Load
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
 
 _VIEWS = NodeConfig()
-LINKS = _VIEWS.cap + 4 + MAX_HALF_OPEN + MAX_LIMITED
-"""Full links, with those that an urgent NEIGHBOUR or a rotation holds for a moment, and those that are not full."""
+LINKS = most_links(_VIEWS.cap)
 SMALL_TALK = 96
 """Entries on one link that are neither records, statuses nor suspicions: one of each kind, and what transfers have under way."""
 RINGS = 4
