@@ -7,8 +7,9 @@ decoded value again refuse them all, for about 10 microseconds a record.
 
 import re
 from collections.abc import Callable, Iterator
+from enum import Enum
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgpack
 
@@ -133,64 +134,68 @@ def decode_rows(data: bytes, what: str, width: int) -> "Iterator[Fields]":
         yield Fields(value, what)
 
 
+class _End(Enum):
+    """What stands where an array has ended: no field has it for a value."""
+
+    END = 0
+
+
+_END: Final = _End.END
+
+
 class Fields:
     """Reads an array field by field, each with its type and limit; `end` refuses what is left over."""
 
-    __slots__ = ("_at", "_items", "_what")
+    __slots__ = ("_rest", "_what")
 
     def __init__(self, items: "list[Primitive]", what: str) -> None:
-        self._items = items
+        self._rest: Iterator[Primitive | _End] = iter(items)
         self._what = what
-        self._at = 0
 
-    def _next(self, name: str) -> Primitive:
-        at = self._at
-        if at >= len(self._items):
-            raise Malformed(f"{self._what}.{name}: missing")
-        self._at = at + 1
-        return self._items[at]
+    def _wrong(self, name: str, value: object, why: str) -> Malformed:
+        return Malformed(f"{self._what}.{name}: {'missing' if value is _END else why}")
 
     def uint(self, name: str, largest: int = UINT_MAX, smallest: int = 0) -> int:
         """An integer within limits, both inclusive."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not int or not smallest <= value <= largest:
-            raise Malformed(f"{self._what}.{name}: not an integer in {smallest}..{largest}")
+            raise self._wrong(name, value, f"not an integer in {smallest}..{largest}")
         return value
 
     def flag(self, name: str) -> bool:
         """A boolean."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not bool:
-            raise Malformed(f"{self._what}.{name}: not a boolean")
+            raise self._wrong(name, value, "not a boolean")
         return value
 
     def binary(self, name: str, size: int) -> bytes:
         """Exactly `size` bytes."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not bytes or len(value) != size:
-            raise Malformed(f"{self._what}.{name}: not {size} bytes")
+            raise self._wrong(name, value, f"not {size} bytes")
         return value
 
     def blob(self, name: str, largest: int, smallest: int = 0) -> bytes:
         """Bytes of a length within limits, both inclusive."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not bytes or not smallest <= len(value) <= largest:
-            raise Malformed(f"{self._what}.{name}: not {smallest}..{largest} bytes")
+            raise self._wrong(name, value, f"not {smallest}..{largest} bytes")
         return value
 
     def optional_binary(self, name: str, size: int) -> bytes | None:
         """Exactly `size` bytes, or none."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if value is None:
             return None
         if type(value) is not bytes or len(value) != size:
-            raise Malformed(f"{self._what}.{name}: not {size} bytes or nil")
+            raise self._wrong(name, value, f"not {size} bytes or nil")
         return value
 
     def text(self, name: str, largest: int, smallest: int = 0) -> str:
         """Printable text of so many UTF-8 bytes. Control and invisible formatting characters are refused:
         what one operator signs is printed on the terminal of another."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if (
             type(value) is str
             and value.isascii()
@@ -199,16 +204,16 @@ class Fields:
         ):
             return value  # nearly always; what is printable in ASCII no version of Unicode changes
         if type(value) is not str or not smallest <= len(value.encode()) <= largest:
-            raise Malformed(f"{self._what}.{name}: not text of {smallest}..{largest} bytes")
+            raise self._wrong(name, value, f"not text of {smallest}..{largest} bytes")
         if _INVISIBLE.search(value):
-            raise Malformed(f"{self._what}.{name}: not printable")
+            raise self._wrong(name, value, "not printable")
         return value
 
     def items(self, name: str, most: int, read: "Callable[[Fields], T]", least: int = 0) -> tuple[T, ...]:
         """An array of arrays, each read by `read`, which must use up all of it."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or not least <= len(value) <= most:
-            raise Malformed(f"{self._what}.{name}: not an array of {least}..{most}")
+            raise self._wrong(name, value, f"not an array of {least}..{most}")
         out: list[T] = []
         what = f"{self._what}.{name}" if value else ""
         for item in value:
@@ -221,85 +226,85 @@ class Fields:
 
     def pairs_of_text(self, name: str, most: int) -> tuple[tuple[str, str], ...]:
         """An array of pairs of texts. What they may say is for the caller to check."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or len(value) > most:
-            raise Malformed(f"{self._what}.{name}: not an array of 0..{most}")
+            raise self._wrong(name, value, f"not an array of 0..{most}")
         out: list[tuple[str, str]] = []
         for item in value:
             if type(item) is not list or len(item) != 2:
-                raise Malformed(f"{self._what}.{name}: an element is not a pair")
+                raise self._wrong(name, value, "an element is not a pair")
             first, second = item
             if type(first) is not str or type(second) is not str:
-                raise Malformed(f"{self._what}.{name}: an element is not a pair of texts")
+                raise self._wrong(name, value, "an element is not a pair of texts")
             out.append((first, second))
         return tuple(out)
 
     def counts(self, name: str, most: int, places: int, largest: int) -> tuple[tuple[int, int], ...]:
         """An array of (place, count): places in 0..`places` and strictly ascending, counts in 1..`largest`."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or len(value) > most:
-            raise Malformed(f"{self._what}.{name}: not an array of 0..{most}")
+            raise self._wrong(name, value, f"not an array of 0..{most}")
         out: list[tuple[int, int]] = []
         before = -1
         for item in value:
             if type(item) is not list or len(item) != 2:
-                raise Malformed(f"{self._what}.{name}: an element is not a pair")
+                raise self._wrong(name, value, "an element is not a pair")
             place, count = item
             if type(place) is not int or not 0 <= place <= places:
-                raise Malformed(f"{self._what}.{name}: no place in 0..{places}")
+                raise self._wrong(name, value, f"no place in 0..{places}")
             if place <= before:
-                raise Malformed(f"{self._what}.{name}: not strictly ascending")
+                raise self._wrong(name, value, "not strictly ascending")
             if type(count) is not int or not 1 <= count <= largest:
-                raise Malformed(f"{self._what}.{name}: not an integer in 1..{largest}")
+                raise self._wrong(name, value, f"not an integer in 1..{largest}")
             before = place
             out.append((place, count))
         return tuple(out)
 
     def binaries(self, name: str, size: int, most: int, least: int = 0) -> tuple[bytes, ...]:
         """An array of byte strings of one size."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or not least <= len(value) <= most:
-            raise Malformed(f"{self._what}.{name}: not an array of {least}..{most}")
+            raise self._wrong(name, value, f"not an array of {least}..{most}")
         out: list[bytes] = []
         for item in value:
             if type(item) is not bytes or len(item) != size:
-                raise Malformed(f"{self._what}.{name}: an element is not {size} bytes")
+                raise self._wrong(name, value, f"an element is not {size} bytes")
             out.append(item)
         return tuple(out)
 
     def blobs(self, name: str, largest: int, most: int) -> tuple[bytes, ...]:
         """An array of byte strings, each of at most `largest` bytes."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or len(value) > most:
-            raise Malformed(f"{self._what}.{name}: not an array of at most {most}")
+            raise self._wrong(name, value, f"not an array of at most {most}")
         out: list[bytes] = []
         for item in value:
             if type(item) is not bytes or len(item) > largest:
-                raise Malformed(f"{self._what}.{name}: an element is not at most {largest} bytes")
+                raise self._wrong(name, value, f"an element is not at most {largest} bytes")
             out.append(item)
         return tuple(out)
 
     def texts(self, name: str, largest: int, most: int) -> tuple[str, ...]:
         """An array of printable texts, none empty, each of at most `largest` bytes."""
-        value = self._next(name)
+        value = next(self._rest, _END)
         if type(value) is not list or len(value) > most:
-            raise Malformed(f"{self._what}.{name}: not an array of at most {most}")
+            raise self._wrong(name, value, f"not an array of at most {most}")
         out: list[str] = []
         for item in value:
             if type(item) is not str or not 0 < len(item.encode()) <= largest or _INVISIBLE.search(item):
-                raise Malformed(f"{self._what}.{name}: an element is not text of 1..{largest} bytes")
+                raise self._wrong(name, value, f"an element is not text of 1..{largest} bytes")
             out.append(item)
         return tuple(out)
 
     def end(self) -> None:
         """Refuse fields that nobody asked for."""
-        if self._at != len(self._items):
-            raise Malformed(f"{self._what}: {len(self._items) - self._at} fields too many")
+        if next(self._rest, _END) is not _END:
+            raise Malformed(f"{self._what}: {1 + len(list(self._rest))} fields too many")
 
 
 def ascending(values: "tuple[T, ...]", what: str, key: "Callable[[T], bytes | str | int]") -> "tuple[T, ...]":
     """The values again, refused unless strictly ascending by `key`: sets have one order on the wire."""
-    for before, after in pairwise(values):
+    for before, after in pairwise(values) if len(values) > 1 else ():
         if not key(before) < key(after):  # type: ignore[operator]
             raise Malformed(f"{what}: not strictly ascending")
     return values

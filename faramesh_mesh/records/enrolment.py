@@ -75,8 +75,10 @@ def read_enrolment(fields: Fields) -> Enrolment:
         _duties(fields),
         fields.blob("token", 16),
         tuple(
-            RecordId(item)
-            for item in ascending(fields.binaries("supersedes", ID_SIZE, MAX_SUPERSEDES), "supersedes", bytes)
+            map(
+                RecordId,
+                ascending(fields.binaries("supersedes", ID_SIZE, MAX_SUPERSEDES), "supersedes", bytes),
+            )
         ),
         read_extra(fields),
     )

@@ -32,7 +32,7 @@ Decode = Callable[[bytes], object]
 
 def raw(payload: bytes) -> Payload:
     """The fields of an encoded payload, as they are on the wire."""
-    return deepcopy(decode(payload, "sample")._items)
+    return deepcopy(list(decode(payload, "sample")._rest))
 
 
 def rows(name: str) -> list[Row]:
