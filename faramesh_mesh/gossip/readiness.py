@@ -43,16 +43,17 @@ class Readiness:
         self._stale = False
         if not self._members.is_own_member:
             return False
-        others = {node: region for node, region in self._members.all().items() if node != self._members.own}
-        agreed = [node for node in others if node in self._agreed]
-        self.ready = len(agreed) >= min(ENOUGH, len(others)) and (
-            len(agreed) == len(others) or self._is_vouched_for(agreed, others)
+        members = self._members.all()
+        agreed = [node for node in self._agreed if node in members and node != self._members.own]
+        others = len(members) - 1
+        self.ready = len(agreed) >= min(ENOUGH, others) and (
+            len(agreed) == others or self._is_vouched_for(agreed, members)
         )
         return self.ready
 
-    def _is_vouched_for(self, agreed: list[KeyId], others: dict[KeyId, str]) -> bool:
+    def _is_vouched_for(self, agreed: list[KeyId], members: dict[KeyId, str]) -> bool:
         """Whether one of those who agree knows more than a region that has just come back: it is ready, or lives elsewhere."""
         own = self._members.own_region
-        if all(region == own for region in others.values()):
+        if self._members.sizes()[own] == len(members):
             return True
-        return any(self._agreed[node] or others[node] != own for node in agreed)
+        return any(self._agreed[node] or members[node] != own for node in agreed)

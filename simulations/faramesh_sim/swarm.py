@@ -187,8 +187,14 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        # What chance alone draws in one scenario of fifty: each of these is in every fourth.
-        classics = (self._supersede, self._abort_what_runs, self._restore_as_before, self._restore_alone)
+        # What chance alone draws in one scenario of fifty: each of these is in every fifth.
+        classics = (
+            self._supersede,
+            self._abort_what_runs,
+            self._hold_what_opens,
+            self._restore_as_before,
+            self._restore_alone,
+        )
         return ops + rng.choice(classics)()
 
     def _name(self, letter: str) -> str:
@@ -317,6 +323,17 @@ class _Draw:
         return [
             Push(at, self._via(), self.by, plan, stages=Stages((5_000, 10_000)), on_abort=falls),
             AbortPlan(later, self._via(), (rng.choice(("ops", "ops2")),), plan),
+        ]
+
+    def _hold_what_opens(self) -> list[Op]:
+        """One opens a stage and another holds it in the same moment: on some host the hold comes while the adoption is written."""
+        plan = self._name("r")
+        at = self.plans[plan] = self._at()
+        later = min(at + self.rng.uniform(2, 8) * SECOND, self.chaos)
+        return [
+            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
+            Promote(later, self._via(), self.by, plan),
+            HoldPlan(later, self._via(), ("ops2",), plan),
         ]
 
     def _restore_as_before(self) -> list[Op]:

@@ -43,12 +43,13 @@ class Law:
         self._version = self.held.version
 
     def _read_on(self) -> int:
-        found = 0
-        for record in self.held.in_order(self._read):
-            self._by_kind.setdefault(record.kind, []).append(record)
-            self._read = (self.held.order_of(record.id) or 0) + 1
-            found += 1
-        return found
+        new = list(self.held.in_order(self._read))
+        for record in new:
+            if record.kind is not Kind.ENROLMENT:  # the most by far, and nothing is judged by them
+                self._by_kind.setdefault(record.kind, []).append(record)
+        if new:
+            self._read = (self.held.order_of(new[-1].id) or 0) + 1
+        return len(new)
 
     # Who may, and who did
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from msgspec import structs
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet import authorise, kills, rollouts, validity
@@ -64,7 +65,7 @@ def restore_without_a_corrected_policy():
     def made(original):
         def lifts(self, plan, live, agent):
             if not plan.rollout.same_policy and plan.record.kind is Kind.RESTORE:
-                plan = replace(plan, rollout=replace(plan.rollout, same_policy=True))
+                plan = replace(plan, rollout=structs.replace(plan.rollout, same_policy=True))
             return original(self, plan, live, agent)
 
         return lifts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
+from msgspec import structs
 from sim.seeded_bugs.bug import bug, replaced
 
 from faramesh_mesh.fleet.fleet import Fleet
@@ -265,7 +266,7 @@ def statuses_are_signed_although_nothing_is_new():
     def made(original):
         def sign(self, now, durable, *, ready):
             if self._last is not None:
-                self._last = replace(self._last, software="another")
+                self._last = structs.replace(self._last, software="another")
             self._timers.sooner(timers.Alarm.SIGN, now.mono + SECOND)
             return original(self, now, durable, ready=ready)
 
