@@ -16,6 +16,7 @@ from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.scenario.shipped import find_scenario, shipped
 
 UNFIT = {
+    "five-thousand-hosts": "has 5000 nodes",
     "thousand-node-region-cut": "has 1000 nodes",
     "slow-and-hung-hosts": "a fault of kind 'hang'",
 }

@@ -11,7 +11,13 @@ from faramesh_sim.scenario.load import load
 from faramesh_sim.scenario.model import Expect
 from faramesh_sim.scenario.shipped import find_scenario, shipped
 
-LONG = ("hostile-third", "thousand-node-region-cut", "your-rollout-when-a-region-is-cut", "silent-hosts")
+LONG = (
+    "five-thousand-hosts",
+    "hostile-third",
+    "silent-hosts",
+    "thousand-node-region-cut",
+    "your-rollout-when-a-region-is-cut",
+)
 QUICK = [each.name for each in shipped() if each.name not in LONG]
 
 
