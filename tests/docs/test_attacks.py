@@ -77,7 +77,7 @@ def test_reasons_are_quoted_as_they_are_logged() -> None:
     reasons = {
         row["text"] for row in page.table(page.sections("format.md")["Rejections"], "reason | text | closes")
     }
-    links = {"said nothing", "enrolled no more"}
+    links = {"said nothing", "enrolled no more", "too many links"}
     logged = {"connection refused", "set aside"}
     quoted = {each for row in ROWS for each in re.findall(r"`([^`]+)`", row["what one sees"])}
     assert quoted <= reasons | links | logged
