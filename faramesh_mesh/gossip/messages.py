@@ -1,4 +1,4 @@
-"""The messages between two nodes: one frozen dataclass each. `wire` reads and writes them.
+"""The messages between two nodes: one frozen value each. `wire` reads and writes them.
 
 A body is one canonical MessagePack array (`records.codec`), except for the five bulk messages, whose bodies are
 envelopes or bytes one after another: an envelope says its own length, so a kill is framed by copying it once.

@@ -76,7 +76,7 @@ class HaltIgnored(Invariant):
                 and payload.selector.matches(machine.facts)
                 and law.aborted(plan, machine.facts)
                 and law.granted(plan, machine.facts)
-                and law.open_stage(plan, Role.ROLLOUT, machine.facts) >= len(payload.stages)
+                and law.open_stage(plan, Role.ROLLOUT, machine.facts, past_held=True) >= len(payload.stages)
                 and machine.name in self.world.ledger.roster(plan.id)
             ):
                 yield plan

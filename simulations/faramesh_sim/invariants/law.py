@@ -60,9 +60,13 @@ class Law:
             return False
         return labels is None or all(term.matches(labels) for term in entry.scope.terms)
 
-    def signers(self, record: Record, role: Role, labels: Labels | None) -> set[KeyId]:
-        """The distinct keys that signed or cosigned a record and may."""
-        keys = {record.key} | {each.key for each in self.of(Kind.COSIGN) if _cosigns(each, record.id)}
+    def signers(
+        self, record: Record, role: Role, labels: Labels | None, *, past_held: bool = False
+    ) -> set[KeyId]:
+        """The distinct keys that signed or cosigned a record and may; with `past_held` those alone whose signature counts by now,
+        because all is held that they had seen."""
+        signed = [record, *(each for each in self.of(Kind.COSIGN) if _cosigns(each, record.id))]
+        keys = {each.key for each in signed if not past_held or self.held.holds_past(each)}
         return {key for key in keys if self.may(key, role, labels)}
 
     def enough(self, signers: set[KeyId], role: Role) -> bool:
@@ -122,10 +126,16 @@ class Law:
     # Plans
 
     def open_stage(
-        self, plan: Record, role: Role, labels: Labels | None, seen_by: Record | None = None
+        self,
+        plan: Record,
+        role: Role,
+        labels: Labels | None,
+        seen_by: Record | None = None,
+        *,
+        past_held: bool = False,
     ) -> int:
         """The highest stage up to which every one has the votes of enough distinct keys, of those that the signer of `seen_by` had
-        seen where it is given."""
+        seen where it is given; with `past_held` of those that count by now."""
         votes: dict[int, set[KeyId]] = {}
         for record in self.of(Kind.VOTE):
             payload = record.payload
@@ -133,6 +143,7 @@ class Law:
                 isinstance(payload, Vote)
                 and payload.rollout == plan.id
                 and (seen_by is None or self.saw(seen_by, record))
+                and (not past_held or self.held.holds_past(record))
                 and self.may(record.key, role, labels)
             ):
                 votes.setdefault(payload.stage, set()).add(record.key)
@@ -165,15 +176,15 @@ class Law:
         return False
 
     def granted(self, plan: Record, labels: Labels | None) -> bool:
-        """Whether enough keys signed a plan and its policy, and the past of both is held; whatever was voided."""
+        """Whether enough keys signed a plan and its policy, and all is held that they had seen; whatever was voided."""
         payload = plan.payload
         assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
         role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
         policy = self.held.get(payload.policy)
         return (
             policy is not None
-            and self.enough(self.signers(plan, role, labels), role)
-            and self.enough(self.signers(policy, Role.POLICY, labels), Role.POLICY)
+            and self.enough(self.signers(plan, role, labels, past_held=True), role)
+            and self.enough(self.signers(policy, Role.POLICY, labels, past_held=True), Role.POLICY)
             and self.held.holds_past(plan)
             and self.held.holds_past(policy)
         )
