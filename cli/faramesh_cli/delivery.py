@@ -11,6 +11,7 @@ from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import ControlError
+from faramesh_mesh.state.record_set import RecordSet
 
 ENOUGH = 3
 """Nodes on whose disks a record must be before the client stops: two may die at once."""
@@ -47,6 +48,8 @@ class Courier:
     bodies: tuple[bytes, ...]
     nodes: int
     alive: int
+    past: RecordSet | None = None
+    """What the signer had seen, where what he signed waits for it: a node that lacks some of it is given that too."""
     _holders: set[KeyId] = field(default_factory=set)
     _refused: list[Rejected] = field(default_factory=list)
     _troubles: list[str] = field(default_factory=list)
@@ -90,7 +93,9 @@ class Courier:
 
     async def _offer(self, client: ControlClient, finished: trio.CancelScope) -> None:
         try:
-            outcomes = await client.offer(self.envelopes, bodies=self.bodies)
+            past = () if self.past is None else await client.behind(self.past)
+            before = tuple(record.envelope for record in past)
+            outcomes = (await client.offer((*before, *self.envelopes), bodies=self.bodies))[len(before) :]
         except ControlError as error:
             self._troubles.append(str(error))
             return

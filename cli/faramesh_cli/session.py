@@ -133,6 +133,8 @@ class Session:
         """Offer all that is in the outbox until enough nodes hold it durably."""
         _, cache = self._signing()
         outbox = cache.outbox()
+        signed = [self.known.records.get(held.id) for held in outbox]
+        waits = any(record is not None and not record.kind.is_restriction for record in signed)
         members = self.known.fleet.nodes()
         dead = {node for node, heard in self.known.heard.items() if heard.is_dead}
         courier = Courier(
@@ -141,6 +143,7 @@ class Session:
             self._bodies_of([held.id for held in outbox]),
             nodes=max(1, len(members)),
             alive=max(1, sum(node not in dead for node in members)),
+            past=self.known.records if waits else None,
         )
         delivery = await courier.deliver(self.client, self._targets())
         if self.signs and not delivery.is_enough:

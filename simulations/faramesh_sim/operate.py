@@ -24,6 +24,7 @@ from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.rollout import SALT_SIZE, Rollout
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.records.selector import Selector, parse
+from faramesh_mesh.state.record_set import RecordSet
 from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import signer_of
 from faramesh_sim.mesh import ENROL_KEY, seal_by
@@ -75,9 +76,11 @@ class _Bundle:
 
 @dataclass(slots=True)
 class _Delivery:
-    """One bundle on its way: whom it may still be offered to, and who has it."""
+    """One bundle on its way: whom it may still be offered to, and who has it. `past` is what its signer had seen, where what he
+    signed waits for it."""
 
     bundle: _Bundle
+    past: RecordSet | None
     waiting: "list[Machine]"
     holders: set[int] = field(default_factory=set)
     tried: set[int] = field(default_factory=set)
@@ -103,7 +106,7 @@ class Operations:
         self._learn(push.by, via)
         record = self._plan(push, bundle, one_stage=True)
         self._world.ledger.name("base", record)
-        self._deliver(bundle, via)
+        self._deliver(bundle, via, push.by)
 
     # One operation
 
@@ -126,7 +129,7 @@ class Operations:
             world.timeline.note(world.engine.now, What.REFUSED, None, f"{type(op).__name__}: {error}")
             world.marks.sometimes("an operation was refused before it was signed")
             return
-        self._deliver(bundle, via)
+        self._deliver(bundle, via, op.by)
 
     def _learn(self, by: tuple[str, ...], via: "Machine") -> None:
         """Each signer sees what the node holds."""
@@ -341,10 +344,12 @@ class Operations:
 
     # Handing in
 
-    def _deliver(self, bundle: _Bundle, via: "Machine") -> None:
+    def _deliver(self, bundle: _Bundle, via: "Machine", by: tuple[str, ...]) -> None:
         others = [each for each in self._world.machines if each is not via]
         self._rng.shuffle(others)
-        delivery = _Delivery(bundle, [via, *others])
+        waits = any(not record.kind.is_restriction for record in bundle.records)
+        past = self._world.operator(by[0]).records if waits else None
+        delivery = _Delivery(bundle, past, [via, *others])
         for _ in range(ROWS):
             self._offer_next(delivery, via)
 
@@ -359,6 +364,10 @@ class Operations:
             if process is None or not world.connected(via, machine):
                 continue
             bundle = delivery.bundle
+            past = [] if delivery.past is None else delivery.past.after(process.node.records.frontier)
+            if past:
+                envelopes = tuple(record.envelope for record in past)
+                world.engine.after(HOP, process.offer, envelopes, (), (), lambda _outcomes: None)
             world.engine.after(
                 HOP,
                 process.offer,

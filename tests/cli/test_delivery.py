@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 import trio.lowlevel
+import workshop
 
 from faramesh_cli import delivery
 from faramesh_cli.delivery import Courier, Delivery
 from faramesh_cli.peers import Identity
 from faramesh_mesh.records.ids import NO_MESH, KeyId, RecordId
+from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.runtime.control.answers import OfferOutcome
 from faramesh_mesh.runtime.control.errors import Unreachable
+from faramesh_mesh.state.record_set import RecordSet
 
 
 @dataclass
@@ -23,11 +26,15 @@ class Peer:
 
     target: str
     temper: str = "takes"
+    lacks: tuple[Record, ...] = ()
     offered: list[tuple[bytes, ...]] = field(default_factory=list)
 
     @property
     def node(self) -> KeyId:
         return KeyId(self.target.encode().ljust(16))
+
+    async def behind(self, _records: RecordSet) -> tuple[Record, ...]:
+        return self.lacks
 
     async def offer(
         self, records: tuple[bytes, ...], *, bodies: tuple[bytes, ...]
@@ -37,6 +44,12 @@ class Peer:
         match self.temper:
             case "refuses":
                 return (OfferOutcome(None, Rejected(Reason.UNKNOWN_KEY), False),)
+            case "refuses the past":
+                before = [OfferOutcome(None, Rejected(Reason.OVER_QUOTA), False)] * len(self.lacks)
+                return (
+                    *before,
+                    *(OfferOutcome(RecordId(bytes(32)), None, False) for _ in records[len(before) :]),
+                )
             case "hangs":
                 await trio.sleep_forever()
             case "gone":
@@ -47,7 +60,10 @@ class Peer:
 
 
 async def delivered(
-    monkeypatch: pytest.MonkeyPatch, peers: Sequence[Peer], alive: int | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    peers: Sequence[Peer],
+    alive: int | None = None,
+    past: RecordSet | None = None,
 ) -> Delivery:
     by_target = {peer.target: peer for peer in peers}
 
@@ -60,7 +76,7 @@ async def delivered(
 
     monkeypatch.setattr(delivery, "connect", connect)
     identity = Identity(NO_MESH, None, None, None)
-    courier = Courier(identity, (b"kill",), (), len(peers), len(peers) if alive is None else alive)
+    courier = Courier(identity, (b"kill",), (), len(peers), len(peers) if alive is None else alive, past)
     return await courier.deliver(peers[0], [peer.target for peer in peers])  # type: ignore[arg-type]
 
 
@@ -101,3 +117,21 @@ async def test_those_that_hang_are_waited_for_a_few_seconds(
 async def test_it_is_no_news_to_nodes_that_had_it(monkeypatch: pytest.MonkeyPatch):
     result = await delivered(monkeypatch, [Peer(f"m{number}", "has it") for number in range(3)])
     assert (result.durable, result.news) == (3, False)
+
+
+@pytest.mark.parametrize("temper", ["takes", "refuses the past"])
+async def test_a_node_that_lacks_the_signers_past_is_given_it(monkeypatch: pytest.MonkeyPatch, temper: str):
+    # Defence: Courier offers what `behind` names. The node that showed it to the signer may show it to nobody else.
+    shop = workshop.Workshop()
+    withheld = shop.kill("instance=a")
+    peers = [Peer("m0"), Peer("m1", temper, (withheld,)), Peer("m2")]
+    result = await delivered(monkeypatch, peers, past=shop.records)
+    assert result.durable == 3
+    assert [peer.offered for peer in peers] == [[(b"kill",)], [(withheld.envelope, b"kill")], [(b"kill",)]]
+
+
+async def test_a_kill_is_offered_without_asking_what_is_lacking(monkeypatch: pytest.MonkeyPatch):
+    withheld = workshop.Workshop().kill("instance=a")
+    peers = [Peer(f"m{number}", lacks=(withheld,)) for number in range(3)]
+    assert (await delivered(monkeypatch, peers)).durable == 3
+    assert [peer.offered for peer in peers] == [[(b"kill",)]] * 3

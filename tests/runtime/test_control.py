@@ -35,7 +35,7 @@ from faramesh_mesh.runtime.control.answers import (
     StatusEntry,
     StatusPage,
 )
-from faramesh_mesh.runtime.control.client import connect
+from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import TcpTarget, UnixTarget, parse_target
 from faramesh_mesh.runtime.control.requests import (
@@ -187,6 +187,34 @@ async def test_a_pull_mends_a_hole_that_no_frontier_shows(tmp_path):
         pulled = await client.pull_into(records)
         assert pulled.equal
         assert [record.id for record in pulled.added] == [forked.id]
+
+
+async def test_what_a_node_lacks_of_a_signers_past_is_found_and_makes_it_whole(tmp_path):
+    """Fails without `behind`: a hostile node that shows an operator kills of a stolen key, and nobody else, would leave all that he
+    signs from then on waiting for them everywhere."""
+    plan = made(tmp_path, 1)
+    mesh, records = plan.author.chain.mesh, plan.author.records
+    async with running(*plan.members) as (node,), connect(str(node.socket), mesh) as client:
+        assert await client.behind(records) == ()
+        withheld = tuple(plan.author.kill(f"instance=n{number}") for number in range(600))
+        assert await client.behind(records) == withheld
+        await client.offer(tuple(kill.envelope for kill in withheld[:200]))
+        assert await client.behind(records) == withheld[200:]
+        after = plan.author.enrol("late")
+        await client.offer((after.envelope,))
+        assert await client.behind(records) == withheld[200:]
+        assert not await _is_enrolled(client, "late")
+        await client.offer(tuple(kill.envelope for kill in withheld[200:]))
+        assert await client.behind(records) == ()
+        assert await _is_enrolled(client, "late")
+
+
+async def _is_enrolled(client: ControlClient, agent: str) -> bool:
+    """Whether an agent is, by what a node holds."""
+    records = RecordSet(client.chain)
+    fleet = Fleet(records, Bodies())
+    await client.pull_into(records, fleet.apply)
+    return fleet.enrolled(agent) is not None
 
 
 @pytest.mark.parametrize("who", ["stranger", "enrol-less"])

@@ -10,7 +10,7 @@ Nothing that a node says is believed unless a signature says it: the chain of ro
 
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -74,6 +74,8 @@ from faramesh_mesh.trust.keys import Signer, verify
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """A node that commits to a slow disk may take seconds; one that takes longer is as good as gone."""
+_FAR_BEHIND = 4_096
+"""Records of one key. A node that lacks more is new or was cut off for long, and gets them from its peers."""
 _RECEIVE = 65_536
 
 _Expected = TypeVar("_Expected", bound=Answer)
@@ -233,6 +235,31 @@ class ControlClient:
         for some in _batches(bodies):
             of_bodies += (await self._ask(Offer((), bodies=some), Outcomes)).outcomes
         return (*of_records, *of_roots, *of_bodies)
+
+    async def behind(self, records: RecordSet) -> tuple[Record, ...]:
+        """What this node lacks at the ends of the chains in `records`, in order of admission there.
+
+        A grant counts for nothing here before all is held that its signer had seen. The node that showed it to him may have shown it
+        to nobody else, and never will: so it is handed in with what he signed.
+        """
+        ends = [(records.chain.current.keys[index].id, seq) for index, seq in records.frontier.items()]
+        tips = [records.slot(key, seq)[0] for key, seq in ends]
+        lacking: list[Record] = []
+        for (key, seq), is_held in zip(ends, await self._on_disk(tips), strict=True):
+            end = 0 if is_held else seq
+            while end > max(seq - _FAR_BEHIND, 0):
+                start = max(end - MAX_IDS // 8, 0)
+                some = [record for number in range(start, end) for record in records.slot(key, number + 1)]
+                held = await self._on_disk(some)
+                lacking += [record for record, is_there in zip(some, held, strict=True) if not is_there]
+                end = 0 if held[0] else start
+        return tuple(sorted(lacking, key=lambda record: records.order_of(record.id) or 0))
+
+    async def _on_disk(self, records: Sequence[Record]) -> list[bool]:
+        held: list[bool] = []
+        for at in range(0, len(records), MAX_IDS):
+            held += (await self.holds(tuple(record.id for record in records[at : at + MAX_IDS]))).records
+        return held
 
     async def holds(self, ids: tuple[RecordId, ...], digests: tuple[Digest, ...] = ()) -> Held:
         """Which of these records and bodies are on the node's disk."""
