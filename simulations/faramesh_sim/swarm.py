@@ -187,11 +187,12 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        # What chance alone draws in one scenario of fifty: each of these is in every fifth.
+        # What chance alone draws in one scenario of fifty: each of these is in every sixth.
         classics = (
             self._supersede,
             self._abort_what_runs,
             self._hold_what_opens,
+            self._release_one_of_two_holds,
             self._restore_as_before,
             self._restore_alone,
         )
@@ -334,6 +335,20 @@ class _Draw:
             Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
             Promote(later, self._via(), self.by, plan),
             HoldPlan(later, self._via(), ("ops2",), plan),
+        ]
+
+    def _release_one_of_two_holds(self) -> list[Op]:
+        """One releases a plan in the moment in which another holds it again: the second hold must stand."""
+        plan = self._name("r")
+        at = self.plans[plan] = self._at()
+        held = min(at + self.rng.uniform(2, 5) * SECOND, self.chaos)
+        later = min(held + 3 * SECOND, self.chaos)
+        return [
+            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
+            HoldPlan(held, self._via(), ("ops2",), plan),
+            ReleasePlan(later, self._via(), self.by, plan),
+            HoldPlan(later, self._via(), ("ops3",), plan),
+            Promote(min(later + 2 * SECOND, self.chaos), self._via(), self.by, plan),
         ]
 
     def _restore_as_before(self) -> list[Op]:
