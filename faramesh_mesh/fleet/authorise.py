@@ -60,27 +60,28 @@ class Authoriser:
     def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
         """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.
 
-        The walk ends at a rollout that is complete, and at one that was aborted and denies. Of a restored agent only the
-        restore and plans made knowing of it count: all else may be what it was killed for.
+        The walk ends at a rollout that is complete, and at one that was aborted and denies, if it only may have reached the agent too:
+        until the roster is held nobody falls back. Of a restored agent only the restore and plans made knowing of it count: all else
+        may be what it was killed for.
         """
         versions: list[Version] = []
         restores = self._kills.restores(agent)
         for plan in self._rollouts.of_line(agent.enrolment.line):
             progress = self._rollouts.progress(plan, agent.coverage)
-            if (
-                not progress.granted
-                or self._rollouts.expired(plan, wall)
-                or not self._rollouts.in_cohort(plan, agent, progress.stage)
-                or not self._knows(plan, restores)
-            ):
+            if not progress.granted or self._rollouts.expired(plan, wall) or not self._knows(plan, restores):
+                continue
+            is_reached = self._rollouts.in_cohort(plan, agent, progress.stage)
+            if not is_reached and not self._rollouts.may_be_in_cohort(plan, agent, progress.stage):
                 continue
             halt = self._rollouts.halt(plan, agent, wall)
             if halt is not None and halt.is_final:
                 on_abort = plan.rollout.on_abort
                 if on_abort is OnAbort.DENY:
                     return tuple(versions) if versions else self._stopped(plan, halt)
-                if on_abort is OnAbort.HOLD:
+                if on_abort is OnAbort.HOLD and is_reached:
                     versions.append(self._version(plan, progress.stage, adopt=False))
+                continue
+            if not is_reached:
                 continue
             versions.append(self._version(plan, progress.stage, adopt=halt is None))
             if halt is None and progress.stage >= plan.final:

@@ -374,9 +374,17 @@ class Rollouts:
         rank = ranks.get(agent.enrolment.agent)
         if rank is None:
             return stage >= plan.final and self._comes_late(plan, agent)
+        reached = rank < plan.rollout.stages[min(stage, len(plan.rollout.stages)) - 1]
+        return reached and self._is_selected(plan, agent)
+
+    def may_be_in_cohort(self, plan: Plan, agent: Enrolled, stage: int) -> bool:
+        """Whether the agent may be for all that is known here: the plan selects it, and its roster is not held yet."""
+        return stage > 0 and self.ranks(plan) is None and self._is_selected(plan, agent)
+
+    def _is_selected(self, plan: Plan, agent: Enrolled) -> bool:
+        """Whether the plan selects the agent, now or as it was."""
         ever = self._enrolments.ever(agent.enrolment.agent)
-        selected = any(plan.rollout.selector.matches(each.labels) for each in ever)
-        return selected and rank < plan.rollout.stages[min(stage, len(plan.rollout.stages)) - 1]
+        return any(plan.rollout.selector.matches(each.labels) for each in ever)
 
     def _comes_late(self, plan: Plan, agent: Enrolled) -> bool:
         """Whether an agent that is not on the roster gets what is complete: it is one of those the plan selects, and its

@@ -41,6 +41,7 @@ WRONG: list[tuple[tuple[str, ...], int, str]] = [
     (("rnu", "calm.toml"), 2, "No such command 'rnu'. Did you mean 'run'"),
     (("run",), 2, "Missing argument 'SCENARIO'"),
     (("run", "nowhere"), 2, "no file and no shipped scenario is called nowhere"),
+    (("run", "kill-during-heel"), 2, "is called kill-during-heel; kill-during-heal is one"),
     (("run", "calm.toml", "--seed", "x"), 2, "'x' is not a valid int"),
     (("run", "calm.toml", "--seeds", "0"), 2, "0 is not in the range"),
     (("run", "calm.toml", "--jobs", "0"), 2, "0 is not in the range"),

@@ -122,6 +122,31 @@ def test_what_the_cohort_runs_after_an_abort(shop, on_abort, expected):
     assert runs(shop, outside) == base.id
 
 
+@pytest.mark.parametrize(("on_abort", "stops"), [(OnAbort.REVERT, False), (OnAbort.DENY, True)])
+def test_nobody_falls_back_below_an_abort_that_denies_while_its_roster_is_not_held(shop, on_abort, stops):
+    """Fails without `may_be_in_cohort`: a host that lost its bodies with its disk would run what was before the plan until the
+    roster came. Whom the plan does not select, and who is not reached by it, goes on once that is known."""
+    base, candidate = shop.policy(), shop.policy(version=2, message="two")
+    shop.push(base, AGENTS)
+    mine = tuple(agent for at, agent in enumerate(AGENTS) if at % 2 == 0)
+    plan = shop.rollout(candidate, mine, (1, 2), on_abort=on_abort, selector="region=eu")
+    shop.vote(plan, 1)
+    (canary,) = fleet(shop).rollout(plan.id).cohort
+    shop.abort(plan)
+    roster = shop.bodies.get(plan.payload.roster)
+    shop.bodies.remove(plan.payload.roster)
+    for agent in AGENTS:
+        authority = fleet(shop).authorise(agent, WALL)
+        if stops and agent in mine:
+            assert isinstance(authority, Denied)
+            assert authority.reasons[0].cause is Cause.ABORTED
+        else:
+            assert isinstance(authority, Permitted)
+            assert authority.versions[0].policy == base.id
+    shop.bodies.put(roster)
+    assert [runs(shop, agent) is None for agent in AGENTS] == [stops and agent == canary for agent in AGENTS]
+
+
 def test_a_hold_stops_new_adopters_until_a_release_names_it(shop):
     base, candidate = shop.policy(), shop.policy(version=2, message="two")
     shop.push(base, AGENTS)

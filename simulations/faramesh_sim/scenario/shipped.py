@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import faramesh_sim
@@ -28,7 +29,10 @@ class UnknownScenarioError(Exception):
     def __init__(self, wanted: str, known: tuple[str, ...]) -> None:
         self.wanted = wanted
         self.known = known
-        super().__init__(f"no file and no shipped scenario is called {wanted}")
+        near = get_close_matches(wanted, known, 1)
+        super().__init__(
+            f"no file and no shipped scenario is called {wanted}" + (f"; {near[0]} is one" if near else "")
+        )
 
 
 def shipped() -> tuple[Listed, ...]:
