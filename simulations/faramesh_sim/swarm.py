@@ -187,12 +187,13 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        # What chance alone draws in one scenario of fifty: each of these is in every sixth.
+        # What chance alone draws in one scenario of fifty: each of these is in every seventh.
         classics = (
             self._supersede,
             self._abort_what_runs,
             self._hold_what_opens,
             self._release_one_of_two_holds,
+            self._vote_twice,
             self._restore_as_before,
             self._restore_alone,
         )
@@ -349,6 +350,17 @@ class _Draw:
             ReleasePlan(later, self._via(), self.by, plan),
             HoldPlan(later, self._via(), ("ops3",), plan),
             Promote(min(later + 2 * SECOND, self.chaos), self._via(), self.by, plan),
+        ]
+
+    def _vote_twice(self) -> list[Op]:
+        """One of those who must open a stage together opens it twice, alone."""
+        plan = self._name("r")
+        at = self.plans[plan] = self._at()
+        first, again = (min(at + after * SECOND, self.chaos) for after in (3, 6))
+        return [
+            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
+            Promote(first, self._via(), self.by[:1], plan),
+            Promote(again, self._via(), self.by[:1], plan),
         ]
 
     def _restore_as_before(self) -> list[Op]:
