@@ -25,7 +25,7 @@ imports:
 
 # Every test but the slow ones: under four minutes on two cores
 test *args:
-    python -m pytest {{args}}
+    python -m pytest -n 2 --dist worksteal {{args}}
 
 # The tests that take minutes
 test-slow *args:

@@ -336,8 +336,8 @@ def test_a_hostile_machine_does_what_it_says(does):
     ops = (KILL_IN_US, Push(AT + SECOND, US, ("ops",), "r1"), Promote(AT + 2 * SECOND, US, ("ops",), "r1"))
     away = Partition(AT, SECOND, ONE, target("rest"), reset=True)  # and then it is asked for neighbours
     what = (*ops, away) if does is Hostility.ECLIPSE else ops
-    assert HOSTILE[does](look(Hostile(1, ONE, (does,)), *what, seconds=6)), does
-    assert not HOSTILE[does](undisturbed(*what, seconds=6)), f"{does}: seen without it too"
+    assert HOSTILE[does](look(Hostile(1, ONE, (does,)), *what, seconds=12)), does
+    assert not HOSTILE[does](undisturbed(*what, seconds=12)), f"{does}: seen without it too"
 
 
 def test_a_thief_signs_with_the_key_that_was_stolen():

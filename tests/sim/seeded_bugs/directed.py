@@ -103,11 +103,13 @@ STORIES: dict[str, Scenario] = {
     "roster_from_current_membership": _story(
         _push(1, stages=THREE_STAGES), Join(_t(2), ANYWHERE, ("enrol",), "eu", 6), _promote(6), chaos=10
     ),
-    # The kill stays on one side of a cut; the push goes to both, as soon as it heals and before anybody has met again.
+    # All that n07 hears comes from a host that passes on everything but restrictions: the push, and not the kill that its signer had seen.
     "grant_before_its_past": _story(
-        _cut(1, 1),
-        _kill(1.5, "n06", via=EU, by=ONE),
-        _push(2.01, via=EU, stages=HALF),
+        Hostile(_t(0.5), parse_target("n06"), (Hostility.SELECT,)),
+        Partition(_t(1), _t(6), parse_target("n07"), parse_target("label:instance!=n06"), reset=True),
+        _kill(2, "n01", via=parse_target("n00"), by=ONE),
+        _push(3, via=parse_target("n00"), stages=HALF),
+        _promote(4, via=parse_target("n00")),
     ),
     "concurrent_plans_go_on": _story(
         _cut(1, 3), _push(2, "r1", EU), _push(2, "r2", US, TWO), _promote(6, "r2", US, TWO)
