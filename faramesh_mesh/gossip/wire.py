@@ -332,9 +332,8 @@ def _prefix(fields: Fields, deepest: int) -> Prefix:
 def _cut(data: bytes, size: int) -> tuple[bytes, ...]:
     if len(data) % size:
         raise Malformed(f"not a multiple of {size} bytes")
-    return tuple(
-        [data[at : at + size] for at in range(0, len(data), size)]
-    )  # a list is made faster than a generator is asked
+    # From a list: it is made faster than a generator is asked.
+    return tuple([data[at : at + size] for at in range(0, len(data), size)])
 
 
 def _pull(fields: Fields) -> Pull:

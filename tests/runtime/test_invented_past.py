@@ -8,6 +8,7 @@ from faramesh_mesh.records.rejection import Reason
 from faramesh_mesh.runtime.control.answers import IdPage, RecordPage
 from faramesh_mesh.runtime.control.client import ControlClient
 from faramesh_mesh.runtime.control.errors import Untrusted
+from faramesh_mesh.runtime.control.holdings import Held
 from faramesh_mesh.runtime.links import TlsStream
 from faramesh_mesh.state.authoring import next_head
 from faramesh_mesh.state.record_set import RecordSet
@@ -80,3 +81,24 @@ async def test_a_past_without_end_is_left():
     records = RecordSet(workshop.Workshop().chain)
     with pytest.raises(Untrusted, match="do not end"):
         await Liar(*(page(following=5) for _ in range(3))).pull_into(records)
+
+
+class Miscounting(ControlClient):
+    """A connection to a node that says of so many records that they are on its disk, however many it is asked about."""
+
+    def __init__(self, answers: int) -> None:
+        super().__init__(_NO_STREAM, "liar:1")
+        self._answers = answers
+
+    async def _ask(self, *_question: object) -> Held:  # type: ignore[override]  # only this is asked here
+        return Held((False,) * self._answers, ())
+
+
+@pytest.mark.parametrize("answers", [0, 1, 3])
+async def test_an_answer_about_other_records_than_were_asked_for_is_refused(answers):
+    """Fails when `holds` takes what comes: its reader would run off the end of the answer, in the middle of a delivery."""
+    shop = workshop.Workshop()
+    shop.enrol("a")
+    shop.kill("instance=a")
+    with pytest.raises(Untrusted, match="asked about 2 records"):
+        await Miscounting(answers).behind(shop.records)

@@ -262,8 +262,13 @@ class ControlClient:
         return held
 
     async def holds(self, ids: tuple[RecordId, ...], digests: tuple[Digest, ...] = ()) -> Held:
-        """Which of these records and bodies are on the node's disk."""
-        return await self._ask(Holds(ids, digests), Held)
+        """Which of these records and bodies are on the node's disk. Raises `Untrusted` for an answer about more or fewer."""
+        held = await self._ask(Holds(ids, digests), Held)
+        if (len(held.records), len(held.bodies)) != (len(ids), len(digests)):
+            raise Untrusted(
+                f"{self._target}: asked about {len(ids)} records, it answered {len(held.records)}"
+            )
+        return held
 
     async def decide(self, tool: str, arguments: bytes = b"{}", agent: str = "") -> Decided:
         """Ask the node's enforcement point. `arguments` is a JSON object. Unix socket only."""
