@@ -99,7 +99,11 @@ class Liveness:
     # Pings
 
     def due(self, mono: int) -> list[Link]:
-        """Once a second: ends silent links, gives those on which a ping is due (only the dialler pings)."""
+        """Once a second: ends silent links, gives those on which a ping is due (only the dialler pings).
+
+        A ping without an answer on a link that is not silent is sent again: were it waited for, no other would go out,
+        and the link would end as soon as there is nothing else to say on it, however long after the loss.
+        """
         due: list[Link] = []
         for link in list(self._links.all.values()):
             if not link.is_known or link.leaving:
@@ -107,15 +111,13 @@ class Liveness:
             watch = self._watches.get(link.id)
             if watch is None:
                 watch = self._watches[link.id] = _Watch()
-            silent = mono - max(link.heard, watch.sent or link.opened)
-            if (
-                silent > SHORTEST
-                and silent > watch.timeout(self.own_health)
-                and (watch.sent is not None or link.dialled is None)
-            ):
+            borne = watch.timeout(self.own_health)
+            waiting = mono - (watch.sent or link.opened)
+            silent = min(mono - link.heard, waiting)
+            if silent > borne and (watch.sent is not None or link.dialled is None):
                 self.own_health = min(self.own_health + 1, _WORST_HEALTH)
                 self._links.close(link, "silent", lost=True)
-            elif link.dialled is not None and watch.sent is None:
+            elif link.dialled is not None and (watch.sent is None or waiting > borne):
                 due.append(link)
         return due
 

@@ -35,6 +35,10 @@ they want it is refused each time: a dial a second would cost more than the miss
 RECONNECT_EVERY = 30 * SECOND
 """How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
 lost each other whole find each other again (Serf's reconnect)."""
+FIRST_PAUSE = SECOND
+"""After a refusal, before the next question to stay. It doubles with each refusal in a row, up to `TOP_UP_EVERY`: where
+regions differ in size, a node that finds no far neighbour with room would ask one after the other for ever, a handshake
+each time, and bother those that are full."""
 MAX_DIALS = 4
 """Dials under way at once. Everybody who dials all that it misses at a common start ends with half as many links again,
 and every one of them costs a kill a frame."""
@@ -55,6 +59,7 @@ class Overlay:
         "_links",
         "_lost",
         "_members",
+        "_pause",
         "_reconnect_at",
         "_rng",
         "_rotate_at",
@@ -72,6 +77,8 @@ class Overlay:
         self._lost: dict[str, None] = {}
         """Regions whose last link broke: redialled until one is back."""
         self._rotating: str | None = None
+        self._pause = 0
+        """How long it waited after the last refusal; 0 once it was accepted, or a link broke."""
         self._shuffle_at = self._rotate_at = self._reconnect_at = self._top_up_at = 0
         for address in config.seeds:
             self._contacts.suggest(address)
@@ -129,6 +136,7 @@ class Overlay:
             else:
                 contact.next_try = mono + (RECONNECT_EVERY if self._links.full else SECOND)
         if link.stage is Stage.FULL and lost:
+            self._pause = 0
             region = link.region
             if not any(other.region == region for other in self._links.full.values()):
                 self._lost[region] = None
@@ -149,11 +157,16 @@ class Overlay:
         same = sum(self._is_near(other) == is_near for other in self._links.full.values())
         return same <= (near if is_near else far) + SLACK
 
-    def on_neighbours(self, link: Link, message: Neighbours) -> None:
+    def on_neighbours(self, link: Link, message: Neighbours, mono: int) -> None:
         """The answer to our question to stay."""
         self._learn(message.peers)
-        if not message.accepted:
-            self.leave(link)
+        if message.accepted:
+            self._pause = 0
+            return
+        self.leave(link)
+        if mono >= self._top_up_at:  # several that were asked at once are one refusal
+            self._pause = min(max(2 * self._pause, FIRST_PAUSE), TOP_UP_EVERY)
+            self._top_up_at = mono + self._spread(self._pause)
 
     def on_shuffle(self, link: Link, message: Shuffle) -> None:
         """A sample of the peer's views."""
@@ -176,7 +189,7 @@ class Overlay:
         """Once a second."""
         self.maintain(mono)
         if mono >= self._shuffle_at:
-            self._shuffle_at = mono + self._rng.uniform(SHUFFLE_EVERY * 3 // 4, SHUFFLE_EVERY * 5 // 4)
+            self._shuffle_at = mono + self._spread(SHUFFLE_EVERY)
             self._contacts.expire(mono)
             if self._links.full:
                 link = self._rng.choice(list(self._links.full.values()))
@@ -202,12 +215,15 @@ class Overlay:
             self._dial(contact, mono)
 
     def _pace(self, near: int, far: int, mono: int) -> tuple[int, int]:
-        """How many of the missing links to dial now: all, or one now and then where what there is will do."""
-        if not (near or far) or self._lost or not self._is_safe():
+        """How many of the missing links to dial now: all, or one now and then where what there is will do, or where the
+        last that were asked refused."""
+        is_safe = self._is_safe()
+        if not (near or far) or self._lost or not (is_safe or self._pause):
             return near, far
         if mono < self._top_up_at:
             return 0, 0
-        self._top_up_at = mono + self._rng.uniform(TOP_UP_EVERY * 3 // 4, TOP_UP_EVERY * 5 // 4)
+        if is_safe:
+            self._top_up_at = mono + self._spread(TOP_UP_EVERY)
         return (1, 0) if near else (0, 1)
 
     def _is_safe(self) -> bool:
@@ -236,6 +252,10 @@ class Overlay:
         for region, contacts in self._by_region(self._choices(mono)).items():
             for contact in self._rng.sample(contacts, 0 if region in linked else 2):
                 self._dial(contact, mono, MAX_URGENT_DIALS)
+
+    def _spread(self, every: int) -> int:
+        """About so long: a fleet that starts at once does not go on in step."""
+        return self._rng.uniform(every * 3 // 4, every * 5 // 4)
 
     # Choosing
 
@@ -289,7 +309,7 @@ class Overlay:
     ) -> list[Contact]:
         """Nothing is missing: now and then rotate a far link, or try what is down."""
         if mono >= self._rotate_at:
-            self._rotate_at = mono + self._rng.uniform(ROTATE_EVERY * 3 // 4, ROTATE_EVERY * 5 // 4)
+            self._rotate_at = mono + self._spread(ROTATE_EVERY)
             linked = {link.region for link in self._links.full.values()}
             fresh = [contact for region, each in regions.items() if region not in linked for contact in each]
             if fresh:
@@ -297,7 +317,7 @@ class Overlay:
                 self._rotating = contact.address
                 return [contact]
         if mono >= self._reconnect_at:
-            self._reconnect_at = mono + self._rng.uniform(RECONNECT_EVERY * 3 // 4, RECONNECT_EVERY * 5 // 4)
+            self._reconnect_at = mono + self._spread(RECONNECT_EVERY)
             lost = [each for each in choices if each.down_since is not None or each.node is None]
             return self._rng.sample(lost, 1)
         return []

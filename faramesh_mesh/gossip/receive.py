@@ -208,7 +208,7 @@ class Receiver:
             case Neighbour():
                 parts.overlay.on_neighbour(link, message)
             case Neighbours():
-                parts.overlay.on_neighbours(link, message)
+                parts.overlay.on_neighbours(link, message, mono)
                 parts.timers.sooner(Alarm.REDIAL, mono)
             case Shuffle():
                 parts.overlay.on_shuffle(link, message)

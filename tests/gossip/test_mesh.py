@@ -6,6 +6,10 @@ import pytest
 import workshop
 from gossip.net import Host, Net, equal
 
+from faramesh_mesh.gossip.effects import Dial, PeerDown
+from faramesh_mesh.gossip.framing import PREFIX_SIZE
+from faramesh_mesh.gossip.messages import MessageType, Neighbours, Pong
+from faramesh_mesh.gossip.wire import read, write
 from faramesh_mesh.records.ids import KeyId
 
 
@@ -179,6 +183,76 @@ def test_a_suspicion_that_is_repeated_is_no_new_accusation() -> None:
         after |= _accusations(hosts)
     assert before
     assert after - before == set()
+
+
+def refused() -> tuple[Net, Host]:
+    """A mesh of two regions, and one more node whom nobody of the other region has room for."""
+    net, shop, hosts = build(48, ("eu", "eu", "eu", "us"))
+    net.run(30)
+    no = write(Neighbours(False, ()))
+
+    def full(host: Host, sent: bytes) -> bytes:
+        return no if host.region == "us" and sent[PREFIX_SIZE] == MessageType.NEIGHBOURS else sent
+
+    net.tamper = full
+    late = shop.enrol("late", "eu")
+    net.offer(hosts[0], late)
+    host = net.add("late", (*shop.records.in_order(),), ("n00:7420",), "eu")
+    net.run(5)
+    return net, host
+
+
+def dials(net: Net, host: Host, seconds: int) -> int:
+    """How often a host dials in the seconds that follow."""
+    host.trace = []
+    net.run(seconds)
+    return sum(isinstance(effect, Dial) for effect in host.trace)
+
+
+def test_a_node_that_is_refused_asks_less_and_less_often() -> None:
+    # Defence: `Overlay._pause`. Else it dials one after the other, every second.
+    # A handshake a time: more than what a node may send at rest.
+    net, host = refused()
+    regions = {peer.region for peer in host.node.peers()}
+    assert regions == {"eu"}
+    asked = dials(net, host, 30)
+    assert 0 < asked <= 8
+
+
+def test_a_node_that_was_refused_replaces_broken_links_at_once() -> None:
+    # Defence: a lost link ends the pause. Else a node that loses its neighbours waits as if they had refused it.
+    net, host = refused()
+    net.run(20)
+    neighbours = {peer.node for peer in host.node.peers()[1:]}
+    for each in list(net.hosts.values()):
+        if each.signer.id in neighbours:
+            net.stop(each)
+    replaced = dials(net, host, 2)
+    assert replaced >= 4
+
+
+def test_a_ping_whose_answer_was_lost_is_sent_again() -> None:
+    # Defence: `Liveness.due` repeats it. Else nothing is pinged on that link any more, and it ends once nothing else is said on it.
+    net, shop, hosts = build(2)
+    net.run(10)
+    lost = []
+
+    def lose_one(_host: Host, sent: bytes) -> bytes:
+        if lost or sent[PREFIX_SIZE] != MessageType.PONG:
+            return sent
+        pong = read(sent[PREFIX_SIZE:])
+        assert isinstance(pong, Pong)
+        lost.append(net.mono)
+        return write(Pong(pong.token + 1_000, pong.held))  # it answers no ping: as if none had come
+
+    net.tamper = lose_one
+    for _ in range(20):
+        net.run(1)
+        net.offer(hosts[0], shop.kill("*"))
+        net.offer(hosts[1], shop.kill("*"))
+    net.run(20)
+    assert lost
+    assert not any(isinstance(event, PeerDown) for host in hosts for event in host.log)
 
 
 def _accusations(hosts: list[Host]) -> set[tuple[KeyId, KeyId]]:

@@ -1,7 +1,7 @@
 """The overlay as the real nodes make it: not a random graph of the right degree, but what becomes of their dialling.
 
 `gossip/overlay.py` in arrays, a second at a time: who has too few links dials, near or far; who is asked accepts while it has
-room on that side of the border; who has half of its links takes its time; a far link moves on to a region without one; and
+room on that side of the border; who has half of its links, or was refused, takes its time; a far link moves on to a region without one; and
 a seed that was never dialled is tried now and then. The sizes and the rhythm are the node's own constants.
 
 What is left out: addresses are drawn from the whole fleet, as if the shuffled passive views (HyParView, Leitao et al., DSN
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from faramesh_mesh.gossip.config import SECOND, NodeConfig
 from faramesh_mesh.gossip.overlay import (
+    FIRST_PAUSE,
     MAX_DIALS,
     RECONNECT_EVERY,
     ROTATE_EVERY,
@@ -56,6 +57,8 @@ class _Growth:
         self._seeds = np.full(regions.total, seeds, np.int8)
         """Addresses that were never dialled."""
         self._top_up_at, self._rotate_at, self._reconnect_at = np.zeros((3, regions.total), np.float32)
+        self._pause = np.zeros(regions.total, np.int8)
+        """Seconds that each node waited after its last refusal; 0 once it was accepted."""
 
     def second(self, now: int) -> None:
         """What happens in one second."""
@@ -65,39 +68,42 @@ class _Growth:
         dialled = np.zeros(self._regions.total, np.bool_)
         few = (self.links.near < self._near) | (self.links.far < self._far)
         missing = np.flatnonzero(few).astype(np.int32)
-        dialled[self._make_up(missing)] = True
+        dialled[self._make_up(now, missing)] = True
         dialled[self._top_up(now, self._misses(missing))] = True
         self._extra(now, dialled)
         self._keep_the_cap()
 
     # Who dials
 
-    def _make_up(self, nodes: Nodes) -> Nodes:
-        """Who lacks half of its links, or has no far one, dials all that it misses."""
-        short = nodes = nodes[~self._is_safe(nodes)]
+    def _make_up(self, now: int, nodes: Nodes) -> Nodes:
+        """Who lacks half of its links, or has no far one, dials all that it misses; who was refused, one when it has waited."""
+        nodes = nodes[~self._is_safe(nodes)]
+        nodes = nodes[(self._pause[nodes] == 0) | (self._top_up_at[nodes] <= now)]
+        eager = nodes[self._pause[nodes] == 0]
+        short = nodes
         for _ in range(MAX_DIALS):
-            self._dial_missing(short)
-            short = self._misses(short)
+            self._dial_missing(now, short)
+            short = self._misses(eager)
             short = short[~self._is_safe(short)]
         return nodes
 
     def _top_up(self, now: int, nodes: Nodes) -> Nodes:
         """Who has half of its links and a far one looks for one more now and then."""
         due = nodes[self._is_safe(nodes) & (self._top_up_at[nodes] <= now)]
-        self._top_up_at[due] = self._later(now, TOP_UP_EVERY, len(due))
-        self._dial_missing(due)
+        self._top_up_at[due] = self._later(now, TOP_UP_EVERY / SECOND, len(due))
+        self._dial_missing(now, due)
         return due
 
     def _extra(self, now: int, dialled: NDArray[np.bool_]) -> None:
         """Who has not dialled moves a far link on to a region without one, or tries a seed."""
         rotate = np.flatnonzero(~dialled & (self._rotate_at <= now)).astype(np.int32)
-        self._rotate_at[rotate] = self._later(now, ROTATE_EVERY, len(rotate))
+        self._rotate_at[rotate] = self._later(now, ROTATE_EVERY / SECOND, len(rotate))
         for nodes in _parts(rotate):
             fresh, regions = self._fresh_regions(nodes)
             dialled[nodes[fresh]] = True
             self._rotate(nodes[fresh], regions[fresh])
         reconnect = np.flatnonzero(~dialled & (self._reconnect_at <= now)).astype(np.int32)
-        self._reconnect_at[reconnect] = self._later(now, RECONNECT_EVERY, len(reconnect))
+        self._reconnect_at[reconnect] = self._later(now, RECONNECT_EVERY / SECOND, len(reconnect))
         self._try_seeds(reconnect[self._seeds[reconnect] > 0])
 
     def _misses(self, nodes: Nodes) -> Nodes:
@@ -110,20 +116,27 @@ class _Growth:
         safe: NDArray[np.bool_] = half & ((self.links.far[nodes] > 0) | (self._far == 0))
         return safe
 
-    def _later(self, now: int, every: int, count: int) -> NDArray[np.float32]:
+    def _later(self, now: int, seconds: float | NDArray[np.int8], count: int) -> NDArray[np.float32]:
         """When it is due again: the node spreads all its rhythms by a quarter either way."""
-        seconds = every / SECOND * (0.75 + 0.5 * self._rng.random(count, np.float32))
-        return (now + seconds).astype(np.float32)
+        later = now + seconds * (0.75 + 0.5 * self._rng.random(count, np.float32))
+        return np.asarray(later, np.float32)
 
     # Whom
 
-    def _dial_missing(self, nodes: Nodes) -> None:
-        """One link each, a near one if any are missing."""
+    def _dial_missing(self, now: int, nodes: Nodes) -> None:
+        """One link each, a near one if any are missing. Who is refused waits, longer each time."""
         for part in _parts(self._rng.permutation(nodes)):
             is_near = self.links.near[part] < self._near
             regions = self._regions.of[part].copy()
             regions[~is_near] = self._fresh_regions(part[~is_near])[1]
-            self._dial(part, self._regions.draw(regions, self._rng))
+            accepted = self._dial(part, self._regions.draw(regions, self._rng))
+            self._pause[part[accepted]] = 0
+            refused = part[~accepted]
+            refused = refused[self._top_up_at[refused] <= now]
+            self._pause[refused] = np.clip(
+                2 * self._pause[refused], FIRST_PAUSE // SECOND, TOP_UP_EVERY // SECOND
+            )
+            self._top_up_at[refused] = self._later(now, self._pause[refused], len(refused))
 
     def _try_seeds(self, nodes: Nodes) -> None:
         """An address of nobody knows whom: of a random node."""
