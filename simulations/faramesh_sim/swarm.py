@@ -55,6 +55,10 @@ HOUR_MS = 3_600_000
 _DIRECTED = ("canaries", "sole-holder", "acknowledged", "entry", "syncing", "killed")
 
 
+_ANYBODY = parse_target("random:1")
+"""Who a story speaks to: somebody there always is, while for the host of a killed agent one may wait until the story is over."""
+
+
 def draw(seed: int, nodes: int = 30, chaos: Nanoseconds = CHAOS, settle: Nanoseconds = SETTLE) -> Scenario:
     """The scenario of a seed. The same on every machine."""
     return _Draw(SplitMix64(seed).stream("swarm"), nodes, chaos).scenario(seed, settle)
@@ -62,7 +66,7 @@ def draw(seed: int, nodes: int = 30, chaos: Nanoseconds = CHAOS, settle: Nanosec
 
 @dataclass(slots=True)
 class _Draw:
-    """One scenario being drawn. `plans`, `kills`: what was asked for so far, by name, and when."""
+    """One scenario being drawn. `plans`, `kills`: what was asked for so far, by name, and when; `faults`: those that belong to a story."""
 
     rng: Rng
     nodes: int
@@ -71,6 +75,7 @@ class _Draw:
     regions: tuple[tuple[str, int], ...] = ()
     plans: dict[str, Nanoseconds] = field(default_factory=dict)
     kills: dict[str, Nanoseconds] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
     made: int = 0
 
     def scenario(self, seed: int, settle: Nanoseconds) -> Scenario:
@@ -78,7 +83,8 @@ class _Draw:
         self.regions = self._draw_regions()
         profile = rng.choice((Profile.STARTER, Profile.STARTER, Profile.PRODUCTION))
         self.by = ("ops",) if profile is Profile.STARTER else ("ops", "ops2")
-        ops, faults = self._ops(), self._faults()
+        ops = self._ops()
+        faults = self.faults + self._faults()
         scoped = KeySpec("killer-" + self.regions[0][0], KILLER, f"region={self.regions[0][0]}")
         return Scenario(
             name=f"swarm-{seed}",
@@ -120,6 +126,10 @@ class _Draw:
     def _at(self) -> Nanoseconds:
         """Whole tenths of a second: ties are wanted."""
         return self.rng.below(self.chaos * 9 // 10 // (SECOND // 10)) * (SECOND // 10)
+
+    def _early(self) -> Nanoseconds:
+        """Before much else has happened: plans hold each other up, and who is killed runs nothing."""
+        return self.rng.below(80) * (SECOND // 10)
 
     def _after(self, at: Nanoseconds) -> Nanoseconds:
         """Some seconds after something was asked for, mostly: what comes before it is refused as unknown, which is soon tried."""
@@ -187,16 +197,18 @@ class _Draw:
         ops: list[Op] = self._push()
         for _ in range(rng.uniform(3, 12)):
             ops += rng.choice(chosen)()
-        # What chance alone draws in one scenario of fifty: each of these is in every seventh.
-        classics = (
+        # What chance alone draws in one scenario of fifty: each of these is in every seventh or so.
+        classics = [
             self._supersede,
             self._abort_what_runs,
             self._hold_what_opens,
             self._release_one_of_two_holds,
-            self._vote_twice,
             self._restore_as_before,
-            self._restore_alone,
-        )
+        ]
+        if self.nodes > 2:
+            classics.append(self._hear_only_what_permits)
+        if len(self.by) > 1:
+            classics += [self._vote_twice, self._restore_alone]
         return ops + rng.choice(classics)()
 
     def _name(self, letter: str) -> str:
@@ -323,8 +335,8 @@ class _Draw:
         later = min(at + rng.uniform(4, 10) * SECOND, self.chaos)
         falls = rng.choice((OnAbort.DENY, OnAbort.DENY, OnAbort.HOLD, OnAbort.REVERT))
         return [
-            Push(at, self._via(), self.by, plan, stages=Stages((5_000, 10_000)), on_abort=falls),
-            AbortPlan(later, self._via(), (rng.choice(("ops", "ops2")),), plan),
+            Push(at, _ANYBODY, self.by, plan, stages=Stages((5_000, 10_000)), on_abort=falls),
+            AbortPlan(later, _ANYBODY, (rng.choice(("ops", "ops2")),), plan),
         ]
 
     def _hold_what_opens(self) -> list[Op]:
@@ -333,9 +345,9 @@ class _Draw:
         at = self.plans[plan] = self._at()
         later = min(at + self.rng.uniform(2, 8) * SECOND, self.chaos)
         return [
-            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
-            Promote(later, self._via(), self.by, plan),
-            HoldPlan(later, self._via(), ("ops2",), plan),
+            Push(at, _ANYBODY, self.by, plan, stages=Stages((1_000, 10_000))),
+            Promote(later, _ANYBODY, self.by, plan),
+            HoldPlan(later, _ANYBODY, ("ops2",), plan),
         ]
 
     def _release_one_of_two_holds(self) -> list[Op]:
@@ -345,22 +357,42 @@ class _Draw:
         held = min(at + self.rng.uniform(2, 5) * SECOND, self.chaos)
         later = min(held + 3 * SECOND, self.chaos)
         return [
-            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
-            HoldPlan(held, self._via(), ("ops2",), plan),
-            ReleasePlan(later, self._via(), self.by, plan),
-            HoldPlan(later, self._via(), ("ops3",), plan),
-            Promote(min(later + 2 * SECOND, self.chaos), self._via(), self.by, plan),
+            Push(at, _ANYBODY, self.by, plan, stages=Stages((1_000, 10_000))),
+            HoldPlan(held, _ANYBODY, ("ops2",), plan),
+            ReleasePlan(later, _ANYBODY, self.by, plan),
+            HoldPlan(later, _ANYBODY, ("ops3",), plan),
+            Promote(min(later + 2 * SECOND, self.chaos), _ANYBODY, self.by, plan),
         ]
 
     def _vote_twice(self) -> list[Op]:
         """One of those who must open a stage together opens it twice, alone."""
         plan = self._name("r")
-        at = self.plans[plan] = self._at()
+        at = self.plans[plan] = self._early()
         first, again = (min(at + after * SECOND, self.chaos) for after in (3, 6))
         return [
-            Push(at, self._via(), self.by, plan, stages=Stages((1_000, 10_000))),
-            Promote(first, self._via(), self.by[:1], plan),
-            Promote(again, self._via(), self.by[:1], plan),
+            Push(at, _ANYBODY, self.by, plan, stages=Stages((1_000, 10_000))),
+            Promote(first, _ANYBODY, self.by[:1], plan),
+            Promote(again, _ANYBODY, self.by[:1], plan),
+        ]
+
+    def _hear_only_what_permits(self) -> list[Op]:
+        """All that one host hears for a while comes from one that passes on everything but restrictions: a plan, and not the kill that its
+        signer had seen."""
+        deaf, liar, other = (each.name for each in self.rng.sample(made_up(self.regions), 3))
+        plan, kill = self._name("r"), self._name("k")
+        at = self._early()
+        via = parse_target(other)
+        killed, pushed, promoted = (min(at + after * SECOND, self.chaos) for after in (2, 3, 4))
+        self.plans[plan], self.kills[kill] = pushed, killed
+        others = parse_target(f"label:instance!={liar}")
+        self.faults += [
+            Hostile(at, parse_target(liar), (Hostility.SELECT,)),
+            Partition(at + SECOND, 8 * SECOND, parse_target(deaf), others, reset=True),
+        ]
+        return [
+            KillAgents(killed, via, self.by[:1], kill, other),
+            Push(pushed, via, self.by, plan, stages=Stages((5_000, 10_000))),
+            Promote(promoted, via, self.by, plan),
         ]
 
     def _restore_as_before(self) -> list[Op]:
@@ -377,9 +409,9 @@ class _Draw:
         later = self.plans[plan] = min(at + self.rng.uniform(2, 6) * SECOND, self.chaos)
         everybody = Stages((10_000,))
         return [
-            KillAgents(at, self._via(), ("killer",), kill, self._agent()),
+            KillAgents(at, _ANYBODY, ("killer",), kill, self._agent()),
             Restore(
-                later, self._via(), by, plan, (kill,), same_policy=same_policy, reuse="base", stages=everybody
+                later, _ANYBODY, by, plan, (kill,), same_policy=same_policy, reuse="base", stages=everybody
             ),
         ]
 
