@@ -11,7 +11,7 @@ import pytest
 from sim.small import calm, outcome, stormy, violation
 from typer.testing import CliRunner, Result
 
-from faramesh_cli import sim_determinism, sim_sweep
+from faramesh_cli import sim_determinism, sim_progress, sim_sweep
 from faramesh_cli.command import Shell
 from faramesh_cli.main import app
 from faramesh_cli.output import Terminal
@@ -253,6 +253,16 @@ class _Screen(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def test_a_log_has_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter((0.0, 10.0, 31.0, 40.0, 62.0))
+    monkeypatch.setattr(sim_progress, "monotonic", lambda: next(times))
+    err = io.StringIO()
+    with bar(Shell(Terminal(err=err)), 200, "swarm") as shown:
+        for done in (10, 20, 30, 40):
+            shown.reach(done, "")
+    assert err.getvalue() == "swarm: 20 of 200\nswarm: 40 of 200\n"
 
 
 def test_the_bar_is_for_terminals_only_and_lines_stay() -> None:
