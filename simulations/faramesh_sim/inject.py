@@ -108,12 +108,14 @@ class Injector:
                 return self._churn(fault)
             case Hostile(nodes=nodes, does=does, with_key=key):
                 machines = self._honest(nodes.resolve(world, self._rng))
+                if not machines:
+                    return None
                 for machine in machines:
                     turn_hostile(machine, does, key)
                     text = f"{machine.name} turns hostile: {', '.join(does)}"
                     world.timeline.note(world.engine.now, What.TURNED, machine.place, text)
                 text = f"{_names(machines)} hostile: {', '.join(does)}"
-                return _Begun(text, _nothing, machines, stays=True) if machines else None
+                return _Begun(text, _nothing, machines, stays=True)
             case _:
                 machines = fault.nodes.resolve(world, self._rng)
                 return self._hit(fault, machines) if machines else None

@@ -340,6 +340,13 @@ def test_a_hostile_machine_does_what_it_says(does):
     assert not HOSTILE[does](undisturbed(*what, seconds=12)), f"{does}: seen without it too"
 
 
+def test_no_more_than_a_third_turns_hostile_however_often_it_is_asked_for():
+    turns = [Hostile(AT, target(name), (Hostility.WITHHOLD,)) for name in ("n00", "n01", "n02", "n03")]
+    seen = look(*turns)
+    machines = seen.world.machines
+    assert sum(not each.honest for each in machines) == len(machines) // 3 < len(turns)
+
+
 def test_a_thief_signs_with_the_key_that_was_stolen():
     seen = look(Hostile(AT, ONE, (Hostility.REPLAY,), "killer"), KILL, seconds=8)
     stolen = [entry for entry in seen.world.ledger.entries.values() if entry.stolen]
