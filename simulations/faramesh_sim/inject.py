@@ -1,5 +1,6 @@
 """Faults at work: each begins at its time, heals after its time, and whatever has not healed heals at the end of the chaos."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -303,16 +304,13 @@ def _between(a: "tuple[Machine, ...]", b: "tuple[Machine, ...]", *, oneway: bool
 
 
 def _names(machines: "tuple[Machine, ...]") -> str:
-    """Who they are, in a few words."""
-    regions = {machine.region for machine in machines}
-    world = machines[0].world
-    if len(machines) == len(world.machines):
+    """Who they are, in a few words: by region where it is all of one."""
+    every = machines[0].world.machines
+    if len(machines) == len(every):
         return "all"
-    if len(regions) == 1:
-        region = next(iter(regions))
-        if len(machines) == sum(each.region == region for each in world.machines):
-            return region
-    names = [machine.name for machine in machines]
+    here, everywhere = (Counter(machine.region for machine in each) for each in (machines, every))
+    whole = [region for region, count in here.items() if count == everywhere[region]]
+    names = [*whole, *(machine.name for machine in machines if machine.region not in whole)]
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 

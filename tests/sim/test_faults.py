@@ -29,6 +29,7 @@ from faramesh_sim.faults import (
     Partition,
     Slow,
 )
+from faramesh_sim.inject import _names
 from faramesh_sim.machine import Machine
 from faramesh_sim.network import End, Network
 from faramesh_sim.ops import Join, KillAgents, Op, Promote, Push
@@ -363,3 +364,12 @@ def test_every_kind_of_fault_is_looked_at():
     assert used == impairments
     assert set(HOSTILE) == set(Hostility)
     assert set(FATES) == set(DiskFate)
+
+
+def test_who_is_hit_is_named_by_region_where_it_is_all_of_one():
+    machines = tuple(look(seconds=0.1).world.machines)
+    assert _names(machines) == "all"
+    eu, us = (tuple(each for each in machines if each.region == region) for region in ("eu", "us"))
+    assert _names(eu) == "eu"
+    assert _names((*eu, us[0])) == f"eu, {us[0].name}"
+    assert _names(us[1:]) == f"{us[1].name}, {us[2].name}"
