@@ -30,7 +30,7 @@ SHUFFLE_EVERY = 30 * SECOND
 ROTATE_EVERY = 60 * SECOND
 """How often one far link moves on to a region without one, where there are more regions than far links."""
 TOP_UP_EVERY = 10 * SECOND
-"""How often a node that has half of its links, a far one among them, looks for one more. Where the others have all
+"""How often a node that has half of its links, near and far ones among them, looks for one more. Where the others have all
 they want it is refused each time: a dial a second would cost more than the missing link is worth."""
 RECONNECT_EVERY = 30 * SECOND
 """How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
@@ -119,10 +119,16 @@ class Overlay:
         self._lost.pop(link.region, None)
         if link.dialled is None:
             return
-        self._links.talk(link, Neighbour(len(self._links.full) <= 1))
+        self._links.talk(link, Neighbour(self._is_urgent(link)))
         if link.dialled == self._rotating:
             self._rotating = None
             self._move_on(link)
+
+    def _is_urgent(self, link: Link) -> bool:
+        """Whether a new link must not be refused: it is the only one, or the only near one. The only far one may be: where regions
+        differ in size there is not room for everybody's, while every node of a region has near links to spare."""
+        full = self._links.full.values()
+        return len(full) <= 1 or (self._is_near(link) and sum(map(self._is_near, full)) == 1)
 
     def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
         """A link has ended."""
@@ -227,13 +233,12 @@ class Overlay:
         return (1, 0) if near else (0, 1)
 
     def _is_safe(self) -> bool:
-        """Whether the node has half of the links it wants, and a far one if there are any."""
+        """Whether the node has half of the links it wants, a near one and a far one if there are any."""
         if sum(self._members.sizes().values()) - self._members.is_own_member < SMALL:
             return False
         near, far = self._targets()
-        return 2 * len(self._links.full) >= near + far and (
-            far == 0 or not all(self._is_near(link) for link in self._links.full.values())
-        )
+        here = [self._is_near(link) for link in self._links.full.values()]
+        return 2 * len(here) >= near + far and (near == 0 or any(here)) and (far == 0 or not all(here))
 
     def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
         """One contact in each lost region, then regions without a link, then any."""

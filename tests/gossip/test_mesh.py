@@ -8,7 +8,7 @@ from gossip.net import Host, Net, equal
 
 from faramesh_mesh.gossip.effects import Dial, PeerDown
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
-from faramesh_mesh.gossip.messages import MessageType, Neighbours, Pong
+from faramesh_mesh.gossip.messages import MessageType, Neighbour, Neighbours, Pong
 from faramesh_mesh.gossip.wire import read, write
 from faramesh_mesh.records.ids import KeyId
 
@@ -229,6 +229,29 @@ def test_a_node_that_was_refused_replaces_broken_links_at_once() -> None:
             net.stop(each)
     replaced = dials(net, host, 2)
     assert replaced >= 4
+
+
+def test_the_first_near_link_is_not_refused() -> None:
+    # Defence: `Overlay._is_urgent`. Else who reaches other regions first, and then finds its own full, hears of every kill from afar.
+    net, shop, hosts = build(24, ("eu", "us"))
+    net.run(30)
+    enrolment = shop.enrol("late", "eu")
+    net.offer(hosts[0], enrolment)
+    asked: list[tuple[str, bool]] = []
+
+    def heard(host: Host, sent: bytes) -> bytes:
+        message = read(sent[PREFIX_SIZE:]) if sent[PREFIX_SIZE] == MessageType.NEIGHBOUR else None
+        if host.name == "late" and isinstance(message, Neighbour):
+            asked.append((host.node.peers()[-1].region, message.urgent))
+        return sent
+
+    net.tamper = heard
+    net.add("late", tuple(shop.records.in_order()), ("n01:7420",), "eu")
+    net.run(10)
+    assert asked[0] == ("us", True)  # the only link of all
+    first = next(urgent for region, urgent in asked if region == "eu")
+    assert first  # the only near one
+    assert not all(urgent for _, urgent in asked)
 
 
 def test_a_ping_whose_answer_was_lost_is_sent_again() -> None:

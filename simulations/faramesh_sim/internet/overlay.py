@@ -6,7 +6,7 @@ a seed that was never dialled is tried now and then. The sizes and the rhythm ar
 
 What is left out: addresses are drawn from the whole fleet, as if the shuffled passive views (HyParView, Leitao et al., DSN
 2007) were perfect samples; and a dial takes no time. So the first minute of a fleet that starts all at once is smoother here
-than it is: there, who first reaches seeds in other regions has half of its links, waits, and may have no near one for a while.
+than it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ class _Growth:
     # Who dials
 
     def _make_up(self, now: int, nodes: Nodes) -> Nodes:
-        """Who lacks half of its links, or has no far one, dials all that it misses; who was refused, one when it has waited."""
+        """Who lacks half of its links, or has no near or no far one, dials all that it misses; who was refused, one when it has waited."""
         nodes = nodes[~self._is_safe(nodes)]
         nodes = nodes[(self._pause[nodes] == 0) | (self._top_up_at[nodes] <= now)]
         eager = nodes[self._pause[nodes] == 0]
@@ -111,9 +111,11 @@ class _Growth:
         return nodes[(self.links.near[nodes] < self._near) | (self.links.far[nodes] < self._far)]
 
     def _is_safe(self, nodes: Nodes) -> NDArray[np.bool_]:
-        """Which of these nodes have half of their links, a far one among them."""
+        """Which of these nodes have half of their links, near and far ones among them."""
         half = 2 * self.links.counts(nodes) >= self._near + self._far
-        safe: NDArray[np.bool_] = half & ((self.links.far[nodes] > 0) | (self._far == 0))
+        safe: NDArray[np.bool_] = (
+            half & (self.links.near[nodes] > 0) & ((self.links.far[nodes] > 0) | (self._far == 0))
+        )
         return safe
 
     def _later(self, now: int, seconds: float | NDArray[np.int8], count: int) -> NDArray[np.float32]:
@@ -171,7 +173,7 @@ class _Growth:
         tried = tried[np.unique(pairs[tried], return_index=True)[1]]
         is_far = regions.of[diallers] != regions.of[targets]
         tried = tried[np.argsort(2 * targets[tried].astype(np.int64) + is_far[tried], kind="stable")]
-        urgent = links.counts(diallers) == 0
+        urgent = (links.counts(diallers) == 0) | (~is_far & (links.near[diallers] == 0))
 
         asked, far = targets[tried], is_far[tried]
         same = np.where(far, links.far[asked], links.near[asked])
