@@ -178,7 +178,8 @@ class PeerAddress(Struct, frozen=True):
 
 
 class Neighbour(Struct, frozen=True):
-    """The dialler asks to be an active neighbour; `urgent` when it has hardly any (HyParView's high priority)."""
+    """The dialler asks to be an active neighbour; `urgent` when it has no other, or no
+    other in its region (HyParView's high priority)."""
 
     urgent: bool
 
