@@ -64,6 +64,12 @@ class Lab:
         self.type("node", "join", token, "--agent", name, "--listen", "127.0.0.1:0", home=name)
 
     def start(self, name: str) -> None:
+        self.launch(name)
+        self.until(lambda: self.type("node", "info", home=name, code=None).code == 0)
+        self.addresses[name] = self.type("node", "info", "--format", "json", home=name).json["address"]
+
+    def launch(self, name: str) -> None:
+        """Start it and do not wait until it is ready."""
         log = (self.folder / f"{name}.log").open("ab")
         self.nodes[name] = subprocess.Popen(
             [sys.executable, "-m", "faramesh_cli", "--home", str(self.folder / name), "node", "run"],
@@ -73,8 +79,6 @@ class Lab:
             env=os.environ | self.environment(),
         )
         log.close()
-        self.until(lambda: self.type("node", "info", home=name, code=None).code == 0)
-        self.addresses[name] = self.type("node", "info", "--format", "json", home=name).json["address"]
 
     def end(self, name: str, how: int = signal.SIGTERM) -> int:
         process = self.nodes.pop(name)

@@ -19,7 +19,7 @@ def show_node(shell: Shell) -> Answer:
 
     info, mesh, region = ask_any(shell, ask)
     agents = ", ".join(info.agents) or "no agent"
-    ready = "ready" if info.ready else "NOT READY: it denies until it has synced"
+    ready = "ready" if info.ready else f"NOT READY: it denies until it has synced; {_met(info)}"
     lines = [
         f"{agents} in mesh {mesh}, fingerprint {fingerprint(info.mesh)}",
         f"  node {info.node.hex()}, region {region or '-'}, at {info.address or 'no address'}",
@@ -39,6 +39,8 @@ def show_node(shell: Shell) -> Answer:
             "region": region,
             "address": info.address,
             "ready": info.ready,
+            "met": info.met,
+            "others": info.others,
             "peers": info.peers,
             "statuses": info.statuses,
             "records": info.records,
@@ -53,3 +55,8 @@ def show_node(shell: Shell) -> Answer:
         lines,
         exit_code=ExitCode.DONE if info.ready and not info.store else ExitCode.PARTIAL,
     )
+
+
+def _met(info: NodeInfo) -> str:
+    """How far the node is with syncing."""
+    return f"{info.met} of {counted(info.others, 'other node')} hold what it holds"

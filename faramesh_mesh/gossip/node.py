@@ -131,7 +131,7 @@ class Node:
             holdings=holdings,
             members=members,
             intake=Intake(),
-            readiness=Readiness(members),
+            readiness=Readiness(members, records, statuses.table),
             flood=flood,
             reconcile=Reconcile(links, records, flood.send),
             statuses=statuses,
@@ -157,6 +157,12 @@ class Node:
     def ready(self) -> bool:
         """Whether the node may permit anything: it knows that it misses nothing."""
         return self._parts.readiness.ready
+
+    @property
+    def met(self) -> tuple[int, int]:
+        """How many of the other members have shown that they hold what this node holds, and how many there are."""
+        members = self._parts.members
+        return self._parts.readiness.met, len(members.all()) - members.is_own_member
 
     @property
     def statuses(self) -> StatusTable:
@@ -284,7 +290,7 @@ class Node:
             self._peering.judge(now.mono)
         if links.ended:
             self._peering.bury(now.mono)
-        if not parts.readiness.ready and parts.readiness.settle():
+        if not parts.readiness.ready and parts.readiness.settle(now.mono):
             holdings.changed = True
             parts.own.due_soon(now.mono, parts.cadence())
         return self._effects()
@@ -352,6 +358,7 @@ class Node:
         parts.reconcile.beat(mono)
         parts.bodies.beat(mono)
         parts.overlay.beat(mono)
+        parts.readiness.look_again()
 
     def _sign(self, now: Now) -> None:
         """Say something new of this node, if there is anything, and anybody who would believe it."""

@@ -267,6 +267,7 @@ class Receiver:
                     parts.own.due_soon(mono, parts.cadence())
             elif parts.statuses.publish(status, link, mono):
                 parts.liveness.alive(status.node, status.payload.order)
+                parts.readiness.hear(status)
                 parts.overlay.hear(status.node, status.payload.address)
 
 

@@ -85,7 +85,7 @@ REQUESTS: tuple[Request, ...] = (
 ANSWERS: tuple[Answer, ...] = (
     Challenge(MESH, (b"root",), b"p" * 32, (b"enrolment",), b"n" * 32, b"s" * 64),
     Failed(Code.BUSY, "later"),
-    NodeInfo(MESH, "n", KEY, "a:1", "eu", "s", 1, 2, b"f" * 16, 1, True, ("n",), 1, 2, 3, "", 4, 5),
+    NodeInfo(MESH, "n", KEY, "a:1", "eu", "s", 1, 2, b"f" * 16, 1, True, ("n",), 1, 2, 3, "", 4, 5, 2, 3),
     RecordPage((b"root",), (b"record",), 9, 10, b"f" * 16),
     IdPage((ID,), None),
     StatusPage((StatusEntry(b"status", Hearing.ALIVE, 12),), more=True),

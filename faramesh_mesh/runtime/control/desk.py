@@ -144,6 +144,7 @@ class Desk:
     def info(self) -> answers.NodeInfo:
         """The node's word about itself."""
         node, records = self._node, self._node.records
+        met, others = node.met
         return answers.NodeInfo(
             mesh=records.chain.mesh,
             name=self._facts.name,
@@ -163,6 +164,8 @@ class Desk:
             store=self._storage.trouble,
             uptime_ms=(clock.mono_ns() - self._started) // 1_000_000,
             pid=os.getpid(),
+            met=met,
+            others=others,
         )
 
     def _pull(self, request: requests.Pull, session: Session) -> answers.RecordPage:

@@ -19,7 +19,8 @@ class NodeInfo:
     """A node's word about itself.
 
     `records` and `fingerprint` are of the control set that it holds; `generation` is what `Watch` counts; `store`
-    is empty while the store is well, else says what is wrong; `uptime_ms` is since the process started.
+    is empty while the store is well, else says what is wrong; `uptime_ms` is since the process started. Of the
+    `others` that are members, `met` have shown that they hold what it holds, since it started and until it was ready.
     """
 
     TAG: ClassVar[int] = 67
@@ -41,6 +42,8 @@ class NodeInfo:
     store: str
     uptime_ms: int
     pid: int
+    met: int
+    others: int
 
     def fields(self) -> list[Primitive]:
         """The fields in order."""
@@ -63,6 +66,8 @@ class NodeInfo:
             printable(self.store),
             self.uptime_ms,
             self.pid,
+            self.met,
+            self.others,
         ]
 
     @staticmethod
@@ -87,6 +92,8 @@ class NodeInfo:
             fields.text("store", MAX_TEXT),
             fields.uint("uptime_ms"),
             fields.uint("pid"),
+            fields.uint("met"),
+            fields.uint("others"),
         )
 
 

@@ -1,0 +1,213 @@
+"""Readiness where nobody is ready: a whole mesh that comes back at once knows of a kill that three disks hold, or waits."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import workshop
+from gossip.net import Host, Net
+from gossip.test_exchange import report
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.events import Reported
+from faramesh_mesh.gossip.members import Members
+from faramesh_mesh.gossip.readiness import PATIENCE, Readiness
+from faramesh_mesh.gossip.status_table import StatusTable
+from faramesh_mesh.records.chain import NO_EXTRA
+from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.record import LiveStatus, Record
+from faramesh_mesh.records.status import Standing, Status
+from faramesh_mesh.state.bodies import Bodies
+from faramesh_mesh.state.record_set import RecordSet
+
+
+class Outage:
+    """A mesh of `size` nodes that are all down, `holders` of them with a kill on their disks that the others never got."""
+
+    def __init__(
+        self, size: int, holders: tuple[int, ...] = (0, 1, 2), regions: tuple[str, ...] = ("eu",)
+    ) -> None:
+        shop = workshop.Workshop()
+        self.names = [f"n{at:02}" for at in range(size)]
+        self._regions = regions
+        for at, name in enumerate(self.names):
+            shop.enrol(name, regions[at % len(regions)])
+        self._before = tuple(shop.records.in_order())
+        kill = shop.kill("*")
+        self._after = (*self._before, kill)
+        self.kill: RecordId = kill.id
+        self._holders = holders
+        self.net = Net(shop.chain)
+        self.blind: list[str] = []
+        """Who was ready at some moment without the kill."""
+
+    def start(self, *places: int) -> None:
+        for at in places:
+            name = self.names[at]
+            records: tuple[Record, ...] = self._after if at in self._holders else self._before
+            region = self._regions[at % len(self._regions)]
+            known = tuple(f"{self.names[(at + step) % len(self.names)]}:7420" for step in range(1, 6))
+            host = self.net.add(name, records, known, region)
+            self.net.at(1, self._reporting(host))
+
+    def _reporting(self, host: Host) -> object:
+        said = (report(host.name, 0, Standing.DENY_NOT_READY),)
+        return lambda: self.net.give(host, Reported(said, urgent=True))
+
+    def run(self, seconds: float) -> float:
+        """Until all are ready, at most so long, looking at each moment who is."""
+
+        def over() -> bool:
+            hosts = self.net.hosts.values()
+            self.blind += [h.name for h in hosts if h.node.ready and self.kill not in h.node.records]
+            return all(h.node.ready for h in hosts)
+
+        return self.net.run(seconds, over)
+
+    @property
+    def ready(self) -> list[str]:
+        return [host.name for host in self.net.hosts.values() if host.node.ready]
+
+
+@pytest.mark.parametrize("regions", [("eu",), ("eu", "us", "ap")])
+def test_a_mesh_that_comes_back_waits_for_those_who_may_hold_a_kill(regions: tuple[str, ...]) -> None:
+    # Defence: where nobody is ready, all but two. Without it nine that agree permit against a kill of three durable disks.
+    outage = Outage(12, regions=regions)
+    outage.start(*range(3, 12))
+    outage.run(60)
+    assert outage.ready == []
+    outage.start(1)
+    assert outage.run(15) < 15
+    assert outage.blind == []
+
+
+def test_three_hosts_that_never_come_back_are_waited_for_no_longer_than_said() -> None:
+    # Defence: PATIENCE. Without it three broken machines deny a whole fleet until somebody signs that they are gone.
+    outage = Outage(12)
+    outage.start(*range(3, 12))
+    took = outage.run(PATIENCE / SECOND + 10)
+    assert PATIENCE / SECOND <= took < PATIENCE / SECOND + 3
+    assert len(outage.ready) == 9
+
+
+def test_a_region_that_is_cut_off_whole_is_not_ready_however_long_it_waits() -> None:
+    # Defence: one that agrees is of another region. Blind is not healthy.
+    outage = Outage(24, regions=("eu", "us"))
+    outage.net.cut(lambda a, b: a.region != b.region)
+    outage.start(*range(4, 24))
+    outage.run(PATIENCE / SECOND + 60)
+    assert outage.ready == []
+
+
+def test_a_mesh_larger_than_its_links_comes_back_by_what_statuses_say() -> None:
+    # Defence: statuses count. Without them nobody of sixty meets all but two, and all wait until their patience ends.
+    outage = Outage(60, regions=("eu", "us", "ap"))
+    outage.start(*range(60))
+    assert outage.run(30) < 15
+    assert outage.blind == []
+
+
+# The latch itself
+
+
+class Latch:
+    """The latch of the first of `size` members, and what the others say if they hold what it holds."""
+
+    def __init__(self, size: int) -> None:
+        self.shop = workshop.Workshop()
+        nodes = []
+        for at in range(size):
+            self.shop.enrol(f"n{at:02}")
+            nodes.append(workshop.node_signer(f"n{at:02}").id)
+        self.held = RecordSet(self.shop.chain)
+        for record in self.shop.records.in_order():
+            self.held.add(record)
+        self.table = StatusTable()
+        self.latch = Readiness(
+            Members(nodes[0], Fleet(self.held, Bodies()), self.held), self.held, self.table
+        )
+        self.latch.settle(0)
+        self.others = nodes[1:]
+
+    def said(self, place: int, *, ready: bool = False) -> LiveStatus:
+        """What another one says of itself now."""
+        trie = self.held.trie
+        status = Status(
+            1, 1, 0, self.held.chain.version, trie.count, trie.fingerprint, "", "", ready, (), NO_EXTRA
+        )
+        return LiveStatus(self.others[place], status, b"")
+
+    def hear(self, status: LiveStatus) -> None:
+        """As a node hears it: the table first."""
+        if self.table.put(status):
+            self.latch.hear(status)
+
+
+@pytest.mark.parametrize("size", [4, 7, 8])
+def test_who_is_ready_has_met_one_of_any_three(size: int) -> None:
+    others = range(size - 1)
+    for count in range(size):
+        for met in combinations(others, count):
+            mesh = Latch(size)
+            for at in met:
+                mesh.latch.agree(mesh.others[at], ready=False)
+            is_met = all(set(three) & set(met) for three in combinations(others, 3))
+            assert mesh.latch.settle(0) is (count >= 3 and is_met)
+
+
+@given(st.permutations(range(9)))
+def test_links_and_statuses_count_together_in_any_order(order: list[int]) -> None:
+    mesh = Latch(10)
+    for count, at in enumerate(order, 1):
+        linked = sum(each < 4 for each in order[:count])
+        if at < 4:
+            mesh.latch.agree(mesh.others[at], ready=False)
+        else:
+            mesh.hear(mesh.said(at))
+        mesh.latch.settle(0)
+        assert mesh.latch.ready is (count >= 7 and linked >= 3)
+
+
+def test_one_that_is_ready_speaks_for_all() -> None:
+    mesh = Latch(12)
+    for at in range(3):
+        mesh.latch.agree(mesh.others[at], ready=False)
+        assert not mesh.latch.settle(0)
+    mesh.latch.agree(mesh.others[1], ready=True)
+    assert mesh.latch.settle(0)
+
+
+def test_a_status_of_one_that_was_ready_counts_for_nothing() -> None:
+    # Defence: it may have said so before the kill, and be down now.
+    mesh = Latch(12)
+    for at in range(3):
+        mesh.latch.agree(mesh.others[at], ready=False)
+    for at in range(11):
+        mesh.hear(mesh.said(at, ready=True))
+    assert not mesh.latch.settle(0)
+
+
+def test_statuses_count_whether_they_come_before_or_after_the_records_they_speak_of() -> None:
+    # Defence: the sets held before, and a look through the table at each new one. While records come in, statuses always lag.
+    mesh = Latch(12)
+    for at in range(3):
+        mesh.latch.agree(mesh.others[at], ready=False)
+    lagging = [mesh.said(at) for at in range(3, 6)]
+    kill = mesh.shop.kill("*")
+    ahead = Latch(12)
+    ahead.held.add(kill)
+    for at in range(6, 9):
+        mesh.hear(ahead.said(at))
+    assert not mesh.latch.settle(0)
+    mesh.held.add(kill)
+    mesh.latch.look_again()
+    assert not mesh.latch.settle(0)
+    for each in lagging[:2]:
+        mesh.hear(each)
+        assert not mesh.latch.settle(0)
+    mesh.hear(lagging[2])
+    assert mesh.latch.settle(0)
