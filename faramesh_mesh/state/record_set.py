@@ -141,14 +141,16 @@ class RecordSet:
         log = self._keys.get(record.key)
         if log is None:
             log = self._keys[record.key] = _KeyLog({})
-        seq = record.head.seq
-        slot = log.slots.get(seq, ())
-        slot = (*slot, record) if not slot else tuple(sorted((*slot, record), key=lambda held: held.id))
-        surplus = self._surplus(slot)
-        if surplus is record:
-            return Admission.SURPLUS
-        if surplus is not None:
-            slot = tuple(held for held in slot if held is not surplus)
+        seq = record.payload.head.seq
+        slot: tuple[Record, ...] = (record,)
+        surplus = None
+        if seq in log.slots:
+            slot = tuple(sorted((*log.slots[seq], record), key=lambda held: held.id))
+            surplus = self._surplus(slot)
+            if surplus is record:
+                return Admission.SURPLUS
+            if surplus is not None:
+                slot = tuple(held for held in slot if held is not surplus)
         log.slots[seq] = slot
         self._notice(log, seq, slot)
         self._place(record, surplus)
@@ -164,10 +166,10 @@ class RecordSet:
     def _stands_apart(self, record: Record, log: _KeyLog) -> bool:
         """Whether nothing held is judged otherwise for a record that was just added: a kill that continues its key's chain, alone
         under the last number, that does not use up the quota and that nothing held names or claims to have seen."""
-        seq = record.head.seq
-        entry = self.chain.table.get(record.key)
-        if record.kind is not Kind.KILL or entry is None:
+        entry = self.chain.table.get(record.key) if record.kind is Kind.KILL else None
+        if entry is None:
             return False
+        seq = record.head.seq
         index, key = entry
         return (
             log.gapless == log.last == seq < key.quota
@@ -179,11 +181,12 @@ class RecordSet:
     def _note_past(self, record: Record) -> None:
         """Remember what a record that was added claims to have seen, and what it names that is not held."""
         claimed = self._claimed
-        for index, seq in record.head.seen:
+        head = record.payload.head
+        for index, seq in head.seen:
             if seq > claimed.get(index, 0):
                 claimed[index] = seq
         order = self._order
-        for named in (record.head.prev, *_named_by(record)):
+        for named in (head.prev, *_named_by(record)):
             if named not in order:
                 self._named.add(named)
 

@@ -8,7 +8,6 @@ hash of section 5). The sum is over hashes of ids that are hashes of signed reco
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import cast
 
 from faramesh_mesh.records.ids import RecordId
 
@@ -39,25 +38,28 @@ class _Node:
     """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Changed only by the trie that
     made it, and by that one only until its next fork (`owner`): so tries share what they have in common."""
 
-    __slots__ = ("below", "count", "owner", "total")
+    __slots__ = ("children", "count", "ids", "owner", "total")
 
     def __init__(
-        self, total: int, count: int, below: "list[_Node] | tuple[RecordId, ...]", owner: object = None
+        self,
+        total: int,
+        count: int,
+        children: "list[_Node]",
+        ids: tuple[RecordId, ...] = (),
+        owner: object = None,
     ) -> None:
         self.total = total
         self.count = count
-        self.below = below
+        self.children = children
+        self.ids = ids
         self.owner = owner
 
-    def owned(self, owner: object) -> "_Node":
-        """This node if it is the owner's, else a copy that is."""
-        if self.owner is owner:
-            return self
-        below = self.below.copy() if isinstance(self.below, list) else self.below
-        return _Node(self.total, self.count, below, owner)
+    def copied(self, owner: object) -> "_Node":
+        """A copy that the owner may change."""
+        return _Node(self.total, self.count, self.children.copy(), self.ids, owner)
 
 
-_LEAF = _Node(0, 0, ())
+_LEAF = _Node(0, 0, [])
 
 
 def _empty(depth: int) -> _Node:
@@ -102,33 +104,37 @@ class Trie:
     def insert(self, record_id: RecordId) -> None:
         """Add an id that is not in the set."""
         element, prefix = _element(record_id)
-        self._change(prefix, element, 1, (*self._ids_of(prefix), record_id))
+        leaf = self._change(prefix, element, 1)
+        leaf.ids = (*leaf.ids, record_id)
 
     def remove(self, record_id: RecordId) -> None:
         """Take out an id that is in the set."""
         element, prefix = _element(record_id)
-        self._change(prefix, -element, -1, tuple(each for each in self._ids_of(prefix) if each != record_id))
+        leaf = self._change(prefix, -element, -1)
+        leaf.ids = tuple(each for each in leaf.ids if each != record_id)
 
-    def _ids_of(self, prefix: Prefix) -> tuple[RecordId, ...]:
-        return cast("tuple[RecordId, ...]", self._node(prefix).below)
-
-    def _change(self, prefix: Prefix, element: int, count: int, ids: tuple[RecordId, ...]) -> None:
+    def _change(self, prefix: Prefix, element: int, count: int) -> _Node:
+        """Add to all sums on a way down. The leaf at its end, whose ids may be changed."""
+        self._fingerprint = None
         owner = self._owner
-        node = self._root = self._root.owned(owner)
+        node = self._root
+        if node.owner is not owner:
+            node = self._root = node.copied(owner)
         for nibble in prefix:
             node.total = (node.total + element) & _MODULUS_MASK
             node.count += count
-            below = cast("list[_Node]", node.below)
-            node = below[nibble] = below[nibble].owned(owner)
+            child = node.children[nibble]
+            if child.owner is not owner:
+                child = node.children[nibble] = child.copied(owner)
+            node = child
         node.total = (node.total + element) & _MODULUS_MASK
         node.count += count
-        node.below = ids
-        self._fingerprint = None
+        return node
 
     def _node(self, prefix: Prefix) -> _Node:
         node = self._root
         for nibble in prefix:
-            node = cast("_Node", node.below[nibble])
+            node = node.children[nibble]
         return node
 
     def branch(self, prefix: Prefix) -> Branch:
@@ -137,7 +143,7 @@ class Trie:
 
     def children(self, prefix: Prefix) -> tuple[Branch, ...]:
         """The sixteen branches below a prefix that is not a leaf."""
-        return tuple(_branch(node) for node in cast("list[_Node]", self._node(prefix).below))
+        return tuple(_branch(node) for node in self._node(prefix).children)
 
     def ids(self, prefix: Prefix) -> tuple[RecordId, ...]:
         """All ids below a prefix, ascending."""
@@ -148,9 +154,9 @@ class Trie:
 
 def _collect(node: _Node, height: int, found: list[RecordId]) -> None:
     if height == 0:
-        found += cast("tuple[RecordId, ...]", node.below)
+        found += node.ids
     elif node.count:
-        for child in cast("list[_Node]", node.below):
+        for child in node.children:
             _collect(child, height - 1, found)
 
 
