@@ -18,7 +18,7 @@ CHUNK = 16_384
 MAX_CHUNKS = MAX_BODY // CHUNK
 
 
-class Manifest(Struct, frozen=True):
+class Manifest(Struct, frozen=True, gc=False):
     """The size of a body and the hashes of its chunks, 32 bytes each."""
 
     size: int

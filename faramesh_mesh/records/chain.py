@@ -17,7 +17,7 @@ MAX_SEQ = (1 << 32) - 1
 """Largest sequence number, version and number of seconds: five bytes, so that 64 of them leave room in 1 KiB."""
 
 
-class Head(Struct, frozen=True):
+class Head(Struct, frozen=True, gc=False):
     """The place of a record in its signer's chain.
 
     `seq` counts from 1; `prev` is the id of the record before (`NO_RECORD` for the first); `at` is the signer's wall
@@ -44,7 +44,13 @@ def read_head(fields: Fields, most_seen: int = MAX_SEEN) -> Head:
     return Head(seq, prev, seen, fields.uint("at"))
 
 
-class Extra(Struct, frozen=True):
+def read_ids(fields: Fields, name: str, most: int, least: int = 0) -> tuple[RecordId, ...]:
+    """The ids of several records, strictly ascending. Raises `Malformed`."""
+    found = fields.binaries(name, ID_SIZE, most, least)
+    return tuple(map(RecordId, ascending(found, name, bytes))) if found else ()
+
+
+class Extra(Struct, frozen=True, gc=False):
     """Room for fields of later versions: `ext` is kept as it came; a name in `crit` that this version does not
     know means that the record grants nothing (a restriction still restricts)."""
 
@@ -66,10 +72,12 @@ NO_EXTRA = Extra()
 
 def read_extra(fields: Fields) -> Extra:
     """The trailing fields of a payload, and its end. Raises `Malformed`."""
-    ext = ascending(fields.items("ext", 8, _ext_entry), "ext", lambda entry: entry[0])
-    crit = ascending(fields.texts("crit", 32, 8), "crit", lambda name: name)
+    ext = fields.items("ext", 8, _ext_entry)
+    crit = fields.texts("crit", 32, 8)
     fields.end()
-    return Extra(ext, crit) if ext or crit else NO_EXTRA
+    if not ext and not crit:
+        return NO_EXTRA
+    return Extra(ascending(ext, "ext", lambda entry: entry[0]), ascending(crit, "crit", str))
 
 
 def _ext_entry(fields: Fields) -> tuple[str, bytes]:

@@ -11,7 +11,7 @@ from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.ids import ID_SIZE, RecordId
 
 
-class Cosign(Struct, frozen=True):
+class Cosign(Struct, frozen=True, gc=False):
     """Counts its key towards the threshold of `target`."""
 
     head: Head

@@ -5,9 +5,9 @@ from enum import StrEnum, unique
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
+from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head, read_ids
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
-from faramesh_mesh.records.ids import ID_SIZE, PUBLIC_KEY_SIZE, KeyId, RecordId, key_id
+from faramesh_mesh.records.ids import PUBLIC_KEY_SIZE, KeyId, RecordId, key_id
 from faramesh_mesh.records.labels import NO_REGION, REGION, Labels, read_labels, read_name
 from faramesh_mesh.records.rejection import Malformed
 
@@ -22,7 +22,7 @@ class Duty(StrEnum):
     ENROL = "enrol"
 
 
-class Enrolment(Struct, frozen=True):
+class Enrolment(Struct, frozen=True, gc=False):
     """One agent on one node. `node` is the node's Ed25519 public key: only its holder runs this agent.
 
     `line` names the policy line the agent follows; `token` is the id of the join token it used, or empty;
@@ -74,19 +74,16 @@ def read_enrolment(fields: Fields) -> Enrolment:
         read_name(fields, "line"),
         _duties(fields),
         fields.blob("token", 16),
-        tuple(
-            map(
-                RecordId,
-                ascending(fields.binaries("supersedes", ID_SIZE, MAX_SUPERSEDES), "supersedes", bytes),
-            )
-        ),
+        read_ids(fields, "supersedes", MAX_SUPERSEDES),
         read_extra(fields),
     )
 
 
 def _duties(fields: Fields) -> tuple[Duty, ...]:
-    names = ascending(fields.texts("duties", 16, 8), "duties", str)
+    names = fields.texts("duties", 16, 8)
+    if not names:
+        return ()
     try:
-        return tuple(Duty(name) for name in names)
+        return tuple(Duty(name) for name in ascending(names, "duties", str))
     except ValueError:
         raise Malformed("duties: unknown duty") from None

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head
-from faramesh_mesh.records.codec import Fields, Primitive, ascending
+from faramesh_mesh.records.chain import Extra, Head, read_extra, read_head, read_ids
+from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.ids import ID_SIZE, RecordId
 
 MAX_REASON = 256
@@ -11,7 +11,7 @@ MAX_REASON = 256
 MAX_HOLDS = 32
 
 
-class Abort(Struct, frozen=True):
+class Abort(Struct, frozen=True, gc=False):
     """Ends the rollout for ever; a retry is a new epoch. One rollout key is enough; controllers need f + 1."""
 
     head: Head
@@ -24,7 +24,7 @@ class Abort(Struct, frozen=True):
         return [*self.head.fields(), self.rollout, self.reason, *self.extra.fields()]
 
 
-class Hold(Struct, frozen=True):
+class Hold(Struct, frozen=True, gc=False):
     """No agent adopts the policy newly while the hold stands; those that have it keep it."""
 
     head: Head
@@ -37,7 +37,7 @@ class Hold(Struct, frozen=True):
         return [*self.head.fields(), self.rollout, self.reason, *self.extra.fields()]
 
 
-class Release(Struct, frozen=True):
+class Release(Struct, frozen=True, gc=False):
     """Lifts the holds it names, so a hold that its signer had not seen stays."""
 
     head: Head
@@ -65,9 +65,9 @@ def read_release(fields: Fields) -> Release:
     """Read a release payload. Raises `Malformed`."""
     head = read_head(fields)
     rollout = RecordId(fields.binary("rollout", ID_SIZE))
-    holds = ascending(fields.binaries("holds", ID_SIZE, MAX_HOLDS, least=1), "holds", bytes)
+    holds = read_ids(fields, "holds", MAX_HOLDS, least=1)
     reason = fields.text("reason", MAX_REASON, smallest=1)
-    return Release(head, rollout, tuple(RecordId(hold) for hold in holds), reason, read_extra(fields))
+    return Release(head, rollout, holds, reason, read_extra(fields))
 
 
 def _rollout_and_reason(fields: Fields) -> tuple[Head, RecordId, str, Extra]:

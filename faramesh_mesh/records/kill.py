@@ -15,7 +15,7 @@ MAX_TOOL = 56
 MAX_SEEN_OF_KILL = 16
 
 
-class Kill(Struct, frozen=True):
+class Kill(Struct, frozen=True, gc=False):
     """Denies every call (or only calls of tools that match a glob in `tools`) of every agent that the selector and the
     signer's scope both select. `review_by` (milliseconds since 1970, 0 for none) only reminds people."""
 

@@ -20,10 +20,7 @@ Labels = tuple[tuple[str, str], ...]
 
 def read_name(fields: Fields, name: str) -> str:
     """An agent's or line's name: letters, digits and `._:/@-`, at most 128 characters."""
-    value = fields.text(name, MAX_AGENT, smallest=1)
-    if LABEL_VALUE.fullmatch(value) is None:
-        raise Malformed(f"{name}: not a name")
-    return value
+    return fields.word(name, MAX_AGENT, LABEL_VALUE)
 
 
 def read_labels(fields: Fields, name: str) -> Labels:

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head
-from faramesh_mesh.records.codec import Fields, Primitive, ascending
+from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head, read_ids
+from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
 from faramesh_mesh.records.labels import read_name
 
@@ -14,7 +14,7 @@ MAX_BODY = 1 << 20
 """Bytes of a body: 64 chunks. Larger policies belong in an engine's own store, named by a small policy."""
 
 
-class Policy(Struct, frozen=True):
+class Policy(Struct, frozen=True, gc=False):
     """One version of a line's policy. `digest` and `size` name the body; `parents` are the versions it follows
     (more than one merges a conflict); `rollback_of` names the older version whose body it brings back."""
 
@@ -54,7 +54,7 @@ def read_policy(fields: Fields) -> Policy:
     size = fields.uint("size", MAX_BODY, smallest=1)
     media_type = fields.text("media_type", 128, smallest=1)
     message = fields.text("message", MAX_MESSAGE, smallest=1)
-    parents = ascending(fields.binaries("parents", ID_SIZE, MAX_PARENTS), "parents", bytes)
+    parents = read_ids(fields, "parents", MAX_PARENTS)
     rollback_of = fields.optional_binary("rollback_of", ID_SIZE)
     return Policy(
         head,
@@ -64,7 +64,7 @@ def read_policy(fields: Fields) -> Policy:
         size,
         media_type,
         message,
-        tuple(RecordId(parent) for parent in parents),
+        parents,
         None if rollback_of is None else RecordId(rollback_of),
         read_extra(fields),
     )

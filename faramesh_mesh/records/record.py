@@ -24,7 +24,7 @@ Control: TypeAlias = Enrolment | Policy | Rollout | Vote | Cosign | Abort | Hold
 """The payload of a record of the control set."""
 
 
-class Record(Struct, frozen=True, eq=False):
+class Record(Struct, frozen=True, eq=False, gc=False):
     """A verified record of the control set. Two are the same if their ids are."""
 
     id: RecordId
@@ -50,7 +50,7 @@ class Record(Struct, frozen=True, eq=False):
         return hash(self.id)
 
 
-class LiveStatus(Struct, frozen=True):
+class LiveStatus(Struct, frozen=True, gc=False):
     """A verified status: `node` is the id of the node's key, which is also its slot."""
 
     node: KeyId
@@ -65,10 +65,11 @@ def encode_payload(payload: Control | Status) -> bytes:
 
 def decode_payload(kind: Kind, payload: bytes) -> Control:
     """Read the payload of a control record. Raises `Malformed`."""
-    read = _READERS.get(kind)
-    if read is None:
+    reader = _READERS.get(kind)
+    if reader is None:
         raise Malformed(f"{kind.name.lower()}: not a control record")
-    return read(decode(payload, kind.name.lower()))
+    what, read = reader
+    return read(decode(payload, what))
 
 
 def decode_status(payload: bytes) -> Status:
@@ -76,7 +77,7 @@ def decode_status(payload: bytes) -> Status:
     return read_status(decode(payload, "status"))
 
 
-_READERS: dict[Kind, Callable[[Fields], Control]] = {
+_READ: dict[Kind, Callable[[Fields], Control]] = {
     Kind.ENROLMENT: read_enrolment,
     Kind.POLICY: read_policy,
     Kind.ROLLOUT: read_rollout,
@@ -89,3 +90,6 @@ _READERS: dict[Kind, Callable[[Fields], Control]] = {
     Kind.KILL: read_kill,
     Kind.REVOCATION: read_revocation,
 }
+
+_READERS = {kind: (kind.name.lower(), read) for kind, read in _READ.items()}
+"""What each kind is called in errors, and who reads it."""

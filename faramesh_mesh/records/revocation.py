@@ -13,7 +13,7 @@ from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.root import Cut
 
 
-class RevokedKey(Struct, frozen=True):
+class RevokedKey(Struct, frozen=True, gc=False):
     """All that the key signed beyond `cut` is void: above its sequence number, or beside the chain that leads to it.
     Signed by root keys."""
 
@@ -21,7 +21,7 @@ class RevokedKey(Struct, frozen=True):
     cut: Cut
 
 
-class RevokedAgent(Struct, frozen=True):
+class RevokedAgent(Struct, frozen=True, gc=False):
     """The agent is enrolled no more, until an enrolment whose signer had seen this. Signed by an enrol key."""
 
     agent: str
@@ -30,7 +30,7 @@ class RevokedAgent(Struct, frozen=True):
 Subject: TypeAlias = RevokedKey | RevokedAgent
 
 
-class Revocation(Struct, frozen=True):
+class Revocation(Struct, frozen=True, gc=False):
     """What is revoked, and why."""
 
     head: Head

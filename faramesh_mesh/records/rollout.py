@@ -8,7 +8,7 @@ from enum import IntEnum, unique
 
 from msgspec import Struct
 
-from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head
+from faramesh_mesh.records.chain import MAX_SEQ, Extra, Head, read_extra, read_head, read_ids
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
 from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
 from faramesh_mesh.records.labels import read_name
@@ -35,7 +35,7 @@ class OnAbort(IntEnum):
     """Nothing: they deny every call."""
 
 
-class Rollout(Struct, frozen=True):
+class Rollout(Struct, frozen=True, gc=False):
     """A plan. It opens stage 0 only, in which nothing is enforced; votes open the stages.
 
     `policy` and `base` are ids of policy records (`base` is none where the line had nothing before). `roster` names
@@ -142,8 +142,8 @@ def _read_plan(fields: Fields) -> Rollout:
     salt = fields.binary("salt", SALT_SIZE)
     on_abort = OnAbort(fields.uint("on_abort", len(OnAbort) - 1))
     message = fields.text("message", MAX_MESSAGE, smallest=1)
-    supersedes = ascending(fields.binaries("supersedes", ID_SIZE, MAX_SUPERSEDED), "supersedes", bytes)
-    lifts = ascending(fields.binaries("lifts", ID_SIZE, MAX_LIFTS), "lifts", bytes)
+    supersedes = read_ids(fields, "supersedes", MAX_SUPERSEDED)
+    lifts = read_ids(fields, "lifts", MAX_LIFTS)
     return Rollout(
         head,
         line,
@@ -158,8 +158,8 @@ def _read_plan(fields: Fields) -> Rollout:
         salt,
         on_abort,
         message,
-        tuple(RecordId(item) for item in supersedes),
-        tuple(RecordId(item) for item in lifts),
+        supersedes,
+        lifts,
         fields.flag("same_policy"),
         fields.uint("until"),
         fields.uint("observe", MAX_SEQ),

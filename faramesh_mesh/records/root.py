@@ -19,14 +19,14 @@ MAX_CERTIFICATE = 1_024
 """Bytes of one CA certificate in DER: an Ed25519 one takes about 400."""
 
 
-class Cut(Struct, frozen=True):
+class Cut(Struct, frozen=True, gc=False):
     """Where a key's chain ends: records up to (seq, id) on that chain stand, everything else of the key is void."""
 
     seq: int
     last: RecordId
 
 
-class RoleKey(Struct, frozen=True):
+class RoleKey(Struct, frozen=True, gc=False):
     """A key that the root names. Its place in the table is its index in `seen` vectors and never changes; nor does
     anything else but `cut`, which retires it. `scope` restricts what it can affect to agents that it selects."""
 
@@ -53,7 +53,7 @@ def _quota(roles: frozenset[Role]) -> int:
     return max((role.quota for role in roles), default=0)
 
 
-class Root(Struct, frozen=True):
+class Root(Struct, frozen=True, gc=False):
     """One version of the root document.
 
     `thresholds` gives for each role how many distinct keys make its signature; `authorities` are the CA certificates

@@ -7,7 +7,7 @@ from faramesh_mesh.records.labels import MAX_AGENT, read_name
 from faramesh_mesh.records.rejection import Malformed, Rejected
 
 
-class Entry(Struct, frozen=True):
+class Entry(Struct, frozen=True, gc=False):
     """One agent: its name, its region, and its group within the region (the service it belongs to, or empty)."""
 
     agent: str

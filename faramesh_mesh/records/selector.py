@@ -38,7 +38,7 @@ class Test(Enum):
     ABSENT = "absent"
 
 
-class Term(Struct, frozen=True):
+class Term(Struct, frozen=True, gc=False):
     """One condition on one label. `values` is empty for `PRESENT` and `ABSENT`."""
 
     key: str
@@ -63,7 +63,7 @@ class Term(Struct, frozen=True):
         return self.test in (Test.NOT_IN, Test.ABSENT) and self.key not in labels
 
 
-class Selector(Struct, frozen=True):
+class Selector(Struct, frozen=True, gc=False):
     """A conjunction of terms; no terms (`*`) selects every agent. `text` is what was signed."""
 
     text: str

@@ -32,7 +32,7 @@ class Standing(IntEnum):
     """Its rollout was aborted with `deny`."""
 
 
-class AgentReport(Struct, frozen=True):
+class AgentReport(Struct, frozen=True, gc=False):
     """One agent as its node sees it. `kills` are the first 8 bytes of the ids of kills that its enforcement point
     denies by, at most 8; `policy` and `rollout` are what it runs; counts are since the node's incarnation began.
     `nack` says why the authorised policy could not be run, empty when it could."""
@@ -50,7 +50,7 @@ class AgentReport(Struct, frozen=True):
     nack: str
 
 
-class Status(Struct, frozen=True):
+class Status(Struct, frozen=True, gc=False):
     """A node's word about itself. The highest (incarnation, seq) wins. `records` and `fingerprint` are the size and
     the digest of the control set that it holds durably; `address` is where it can be dialled, empty if nowhere."""
 

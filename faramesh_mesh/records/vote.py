@@ -8,7 +8,7 @@ from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
 from faramesh_mesh.records.rollout import MAX_STAGES
 
 
-class Vote(Struct, frozen=True):
+class Vote(Struct, frozen=True, gc=False):
     """A vote for (rollout, stage). A stage is open once a quorum of distinct keys voted for it and all stages before
     it are open. Stage n + 1 of n, in a plan that bakes, completes the rollout. `evidence` names the immutable body that
     the voter judged, none for a vote by hand."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -58,6 +59,11 @@ class Recorder(Fields):
     def text(self, name: str, largest: int, smallest: int = 0) -> str:
         self._note(name, f"text {limit(smallest, largest)}")
         return _CHOICES.get(name, "a" * smallest)
+
+    def word(self, name: str, largest: int, pattern: re.Pattern[str]) -> str:
+        self._note(name, f"text {limit(1, largest)}")
+        assert pattern.fullmatch("a")
+        return "a"
 
     def items(self, name: str, most: int, read: Callable[[Fields], T], least: int = 0) -> tuple[T, ...]:
         element = Recorder()
