@@ -1,6 +1,7 @@
 """What a node holds, and how much of it is on disk: the one way for records, roots and bodies into the node."""
 
 from collections import deque
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -11,7 +12,7 @@ from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import Admission, RecordSet
-from faramesh_mesh.trust.admission import admit_claim, claim
+from faramesh_mesh.trust.admission import Claim, admit_claim, admit_claims, claim
 from faramesh_mesh.trust.keys import Verify
 
 
@@ -73,11 +74,42 @@ class Holdings:
     def admit(self, data: bytes) -> Record | Known | Rejected:
         """Seen? verify, apply. What is new is due to be made durable."""
         claimed = claim(data, self.records.chain.mesh)
-        if isinstance(claimed, Rejected):
-            return claimed
+        return claimed if isinstance(claimed, Rejected) else self._admit(claimed)
+
+    def admit_all(self, items: Sequence[bytes]) -> list[Record | Known | Rejected]:
+        """The same for several, those that are new together: what became of each, up to one that only a hostile peer sends. The
+        caller closes him, and offers the rest again if it is of others."""
+        claims: list[Claim | Rejected] = []
+        fresh: dict[RecordId, Claim] = {}
+        for data in items:
+            claimed = claim(data, self.records.chain.mesh)
+            claims.append(claimed)
+            if isinstance(claimed, Rejected):
+                if claimed.reason.is_hostile:
+                    break
+            elif claimed.id not in self.records:
+                fresh.setdefault(claimed.id, claimed)
+        read = admit_claims(tuple(fresh.values()), self.records.chain, self._verify)
+        admitted = dict(zip(fresh, read, strict=False))
+        outcomes: list[Record | Known | Rejected] = []
+        for claimed in claims:
+            if isinstance(claimed, Rejected):
+                outcomes.append(claimed)
+            elif fresh.get(claimed.id) is not claimed:
+                # Held before, or a copy of one of these; which may have been refused for a signature that the copy has not.
+                outcomes.append(self._admit(claimed))
+            elif claimed.id in admitted:
+                outcomes.append(self._keep(admitted[claimed.id]))
+            else:
+                break
+        return outcomes
+
+    def _admit(self, claimed: Claim) -> Record | Known | Rejected:
         if claimed.id in self.records:
             return Known(claimed.id)
-        record = admit_claim(claimed, self.records.chain, self._verify)
+        return self._keep(admit_claim(claimed, self.records.chain, self._verify))
+
+    def _keep(self, record: Record | Rejected) -> Record | Known | Rejected:
         if isinstance(record, Rejected):
             return record
         match self.records.add(record):
@@ -90,7 +122,7 @@ class Holdings:
                 return Known(record.id)
             case Admission.ADDED:
                 self.fleet.apply(record)
-                self._records_due.append((record.id, data))
+                self._records_due.append((record.id, record.envelope))
                 self.is_due = True
                 self.changed = True
                 return record

@@ -107,11 +107,12 @@ class Receiver:
         if len(items) > SLICE or (message.kind is MessageType.RECORDS and parts.intake.waits(link)):
             self._wait(link, items, mono)
             return
+        if len(items) > 1:
+            self._admit_all([(link, data) for data in items], mono)
+            return
         for data in items:
-            if link.id not in parts.links.all:
-                return
             record_id = self._admit(link, data, mono)
-            if record_id is not None and len(items) == 1 and len(frame) <= _RECENT_SIZE + OVERHEAD:
+            if record_id is not None and len(frame) <= _RECENT_SIZE + OVERHEAD:
                 self._remember(frame, record_id)
 
     def _remember(self, frame: bytes, record_id: RecordId) -> None:
@@ -128,19 +129,28 @@ class Receiver:
     def verify_slice(self, mono: int) -> None:
         """Go on with the records that wait."""
         parts = self._parts
-        for _ in range(SLICE):
-            entry = parts.intake.pop()
-            if entry is None:
-                return
-            link, data = entry
-            self._admit(link, data, mono)
+        taken = parts.intake.take()
+        self._admit_all(taken, mono)
+        for link in {link.id: link for link, _ in taken}.values():
             if link.id in parts.links.all and not parts.intake.waits(link):
                 parts.reconcile.drained(link, mono)
         if parts.intake:
             parts.timers.set(Alarm.SLICE, mono)
 
+    def _admit_all(self, entries: list[tuple[Link, bytes]], mono: int) -> None:
+        """Records that came on several links. What is left of a link that was closed for one of them is not looked at."""
+        while entries:
+            outcomes = self._parts.holdings.admit_all([data for _, data in entries])
+            for (link, _), outcome in zip(entries, outcomes, strict=False):
+                self._follow(link, outcome, mono)
+            entries = [entry for entry in entries[len(outcomes) :] if entry[0].id in self._parts.links.all]
+
     def _admit(self, link: Link, data: bytes, mono: int) -> RecordId | None:
-        match self._parts.holdings.admit(data):
+        return self._follow(link, self._parts.holdings.admit(data), mono)
+
+    def _follow(self, link: Link, outcome: Record | Known | Rejected, mono: int) -> RecordId | None:
+        """What else follows from a record that came on a link. Its id, if it is held."""
+        match outcome:
             case Record() as record:
                 self._parts.flood.heard(link, record.id)
                 self._parts.admitted(record, link, mono)

@@ -164,7 +164,7 @@ def split_envelopes(data: bytes) -> tuple[bytes, ...] | Rejected:
     found: list[bytes] = []
     at, size = 0, len(data)
     while at < size:
-        header = open_header(data[at : at + HEADER.size])
+        header = open_header(data, at)
         if isinstance(header, Rejected):
             return header
         kind, length = header

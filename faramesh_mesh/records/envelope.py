@@ -40,7 +40,7 @@ Sign = Callable[[bytes], bytes]
 """Signs bytes with one Ed25519 key: 64 bytes back. Where the key lives is not the caller's business."""
 
 
-class Envelope(Struct, frozen=True):
+class Envelope(Struct, frozen=True, gc=False):
     """Bytes that have the shape of a record. Nothing is verified yet."""
 
     kind: Kind
@@ -51,7 +51,7 @@ class Envelope(Struct, frozen=True):
     """The whole envelope as received: this is what is stored and relayed."""
 
 
-class RootEnvelope(Struct, frozen=True):
+class RootEnvelope(Struct, frozen=True, gc=False):
     """Bytes that have the shape of a root document with its signatures. Nothing is verified yet."""
 
     payload: bytes
@@ -94,11 +94,11 @@ def root_signed_bytes(payload: bytes, version: int, mesh: MeshId, key: KeyId) ->
     return signed_bytes(Kind.ROOT, NO_MESH if version == 1 else mesh, key, payload)
 
 
-def open_header(data: bytes) -> tuple[Kind, int] | Rejected:
-    """Kind and payload length from the first eight bytes, within limits, or why not."""
-    if len(data) < HEADER.size:
-        return Rejected(Reason.TRUNCATED, f"{len(data)} of {HEADER.size} header bytes")
-    magic, version, number, length = HEADER.unpack_from(data)
+def open_header(data: bytes, at: int = 0) -> tuple[Kind, int] | Rejected:
+    """Kind and payload length from the eight bytes at a place, within limits, or why not."""
+    if len(data) - at < HEADER.size:
+        return Rejected(Reason.TRUNCATED, f"{len(data) - at} of {HEADER.size} header bytes")
+    magic, version, number, length = HEADER.unpack_from(data, at)
     if magic != MAGIC:
         return Rejected(Reason.BAD_MAGIC)
     if version != VERSION:

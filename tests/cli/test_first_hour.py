@@ -86,6 +86,17 @@ def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
     assert lab.decide("m2", 60).startswith("DENY")
     assert "one unbroken chain" in lab.type("audit", "verify", home="m2").out
 
+    # All stop, and one comes back alone: it denies, and says whom it waits for.
+    for name in ("m1", "m2", "m3"):
+        lab.end(name)
+    lab.launch("m1")
+    lab.until(lambda: lab.type("node", "info", home="m1", code=None).code == ExitCode.PARTIAL)
+    shown = lab.type("node", "info", home="m1", code=ExitCode.PARTIAL).out
+    assert "NOT READY: it denies until it has synced; 0 of 2 other nodes hold what it holds" in shown
+    answer = lab.type("node", "info", "--format", "json", home="m1", code=ExitCode.PARTIAL).json
+    assert (answer["ready"], answer["met"], answer["others"]) == (False, 0, 2)
+    assert lab.decide("m1", 40).startswith("DENY")
+
 
 def test_the_node_first_spoken_to_may_vanish(lab: Lab):
     # Everything known so far was learned from m2; m2 is gone without a word.
@@ -113,18 +124,6 @@ def test_the_node_first_spoken_to_may_vanish(lab: Lab):
     lab.start("m2")
     lab.until(lambda: lab.decide("m2", 1).startswith(f"DENY {killed.json['kill_short']}"))
     lab.until(lambda: lab.type("fleet", "list", code=None).code == 0)
-
-
-def test_a_node_that_comes_back_alone_says_whom_it_waits_for(lab: Lab):
-    for name in ("m1", "m2", "m3"):
-        lab.end(name)
-    lab.launch("m1")
-    lab.until(lambda: lab.type("node", "info", home="m1", code=None).code == ExitCode.PARTIAL)
-    shown = lab.type("node", "info", home="m1", code=ExitCode.PARTIAL).out
-    assert "NOT READY: it denies until it has synced; 0 of 2 other nodes hold what it holds" in shown
-    answer = lab.type("node", "info", "--format", "json", home="m1", code=ExitCode.PARTIAL).json
-    assert (answer["ready"], answer["met"], answer["others"]) == (False, 0, 2)
-    assert lab.decide("m1", 60).startswith("DENY")
 
 
 def test_what_was_signed_and_never_sent_is_offered_again_and_never_forked(lab: Lab):

@@ -15,6 +15,7 @@ from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.events import Connected, LinkId
 from faramesh_mesh.gossip.flood import Flood
+from faramesh_mesh.gossip.intake import SLICE
 from faramesh_mesh.gossip.links import Link, Links, Stage
 from faramesh_mesh.gossip.messages import Envelopes, Page, Pull, Step
 from faramesh_mesh.gossip.reconcile import Reconcile
@@ -214,7 +215,7 @@ def test_a_kill_overtakes_a_join() -> None:
 
 
 def test_a_join_is_verified_in_slices() -> None:
-    # Defence: Intake. Without it one page is 25 ms, and ten thousand records nearly a second, in which nothing else is done.
+    # Defence: Intake.SLICE. Without it one page is 25 ms, and ten thousand records nearly a second, in which nothing else is done.
     shop = shop_of(2_000)
     checked = 0
 
@@ -232,7 +233,7 @@ def test_a_join_is_verified_in_slices() -> None:
         net.step()
         most = max(most, checked - before)
     assert len(a.node.records) == 2_000
-    assert most <= 40
+    assert most <= SLICE
 
 
 def test_a_page_that_nobody_asked_for_is_refused() -> None:

@@ -29,7 +29,7 @@ from faramesh_mesh.runtime import restore
 from faramesh_mesh.state import record_set
 from faramesh_mesh.state.authoring import NO_CHAIN
 from faramesh_mesh.state.record_set import RecordSet
-from faramesh_mesh.trust.admission import admit_claim
+from faramesh_mesh.trust import admission
 from faramesh_sim import operate, operator
 
 
@@ -77,11 +77,7 @@ def nothing_is_reconciled():
 @bug("UNSIGNED_EFFECT")
 def forward_before_verify():
     """Records are admitted, and passed on, without looking at their signatures."""
-    return replaced(
-        holdings,
-        "admit_claim",
-        lambda _original: lambda claimed, chain, _verify: admit_claim(claimed, chain, lambda *_: True),
-    )
+    return replaced(admission, "_proven", lambda _original: lambda _claimed, key, _verify: key)
 
 
 @bug("GENUINE_REFUSED", "CONVERGENCE", "CONTAINMENT")
@@ -97,26 +93,21 @@ def clock_used_in_admission():
         return handle
 
     def judging(original):
-        def admit(self, data):
-            record = None
-            claimed = holdings.claim(data, self.records.chain.mesh)
-            if not isinstance(claimed, Rejected):
-                record = admit_claim(claimed, self.records.chain, self._verify)
+        def keep(self, record):
             if (
-                record is not None
-                and not isinstance(record, Rejected)
+                not isinstance(record, Rejected)
                 and abs(record.head.at - walls.get(id(self.fleet), record.head.at)) > 2_000
             ):
                 return Rejected(Reason.OVER_QUOTA, "of another time")
-            return original(self, data)
+            return original(self, record)
 
-        return admit
+        return keep
 
     @contextmanager
     def both():
         with ExitStack() as stack:
             stack.enter_context(replaced(Node, "handle", watching))
-            stack.enter_context(replaced(holdings.Holdings, "admit", judging))
+            stack.enter_context(replaced(holdings.Holdings, "_keep", judging))
             yield
 
     return both()
