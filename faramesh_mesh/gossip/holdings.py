@@ -94,13 +94,14 @@ class Holdings:
         outcomes: list[Record | Known | Rejected] = []
         for claimed in claims:
             if isinstance(claimed, Rejected):
-                outcomes.append(claimed)
-            elif fresh.get(claimed.id) is not claimed:
-                # Held before, or a copy of one of these; which may have been refused for a signature that the copy has not.
-                outcomes.append(self._admit(claimed))
-            elif claimed.id in admitted:
-                outcomes.append(self._keep(admitted[claimed.id]))
+                outcome: Record | Known | Rejected = claimed
+            elif fresh.get(claimed.id) is claimed:
+                outcome = self._keep(admitted[claimed.id])
             else:
+                # Held before, or a copy of one of these that was refused: the copy may be better.
+                outcome = self._admit(claimed)
+            outcomes.append(outcome)
+            if isinstance(outcome, Rejected) and outcome.reason.is_hostile:
                 break
         return outcomes
 

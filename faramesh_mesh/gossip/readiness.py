@@ -105,7 +105,7 @@ class Readiness:
             or any(self._agreed[node] for node in agreed)
             or (
                 self._is_spread(agreed, members)
-                and (mono >= self._began + PATIENCE or self._has_met(agreed, len(members)))
+                and (mono >= self._began + PATIENCE or self._has_met(len(members)))
             )
         )
         return self.ready
@@ -126,10 +126,11 @@ class Readiness:
         own = self._members.own_region
         return self._members.sizes()[own] == len(members) or any(members[node] != own for node in agreed)
 
-    def _has_met(self, agreed: list[KeyId], members: int) -> bool:
-        """Whether so few are missing that a kill which three disks hold has been met."""
+    def _has_met(self, members: int) -> bool:
+        """Whether so few of the members are missing that a kill which three disks hold has been met."""
         needed = members - ENOUGH
-        return len(agreed) + len(self._alike) >= needed and self.met >= needed
+        # Not before there can be enough are they looked through: a thousand statuses come one by one.
+        return len(self._agreed) + len(self._alike) >= needed and self.met >= needed
 
     @property
     def met(self) -> int:

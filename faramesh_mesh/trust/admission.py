@@ -61,7 +61,7 @@ def admit_claim(claimed: Claim, chain: RootChain, verify: Verify) -> Record | Re
 
 def admit_claims(claims: Sequence[Claim], chain: RootChain, verify: Verify) -> list[Record | Rejected]:
     """The same for several, one stage after the other for all: what a stage needs stays in the processor's caches, and what is
-    done beside the verification takes two thirds of the time. Ends with the first that is refused for what only a hostile peer
+    done beside the verification takes three quarters of the time. Ends with the first that is refused for what only a hostile peer
     sends: whether anything else of his is worth a verification is for the caller to say."""
     proven: list[RoleKey | Rejected] = []
     for each in claims:

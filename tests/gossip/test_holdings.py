@@ -80,6 +80,13 @@ def test_a_record_that_comes_many_times_at_once_is_verified_once() -> None:
     assert len(checked) == 1
 
 
+def test_copies_of_a_forged_record_buy_one_verification() -> None:
+    # Defence: the batch ends at the first. Without it each copy is looked at, for the first was refused.
+    holdings, checked = counting()
+    assert [type(each) for each in holdings.admit_all([BAD[2]] * 8)] == [Rejected]
+    assert len(checked) == 1
+
+
 @pytest.mark.parametrize("forged", [BAD[2], b"no record"])
 def test_what_comes_after_a_forged_record_is_not_verified_before_its_sender_is_closed(forged: bytes) -> None:
     # Defence: a batch ends at what only a hostile peer sends. Without it each connection of his buys 64 verifications.
