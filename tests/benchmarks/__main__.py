@@ -15,6 +15,7 @@ BENCHMARKS = {
     "decide": "one decision of the enforcement point",
     "ingest": "verified ingest into SQLite, against bare verification",
     "reconcile": "one record missing of 100 000",
+    "simulate": "the simulator: deliveries a second, the standard sweep, large fleets",
     "contain": "time to contain, against the bare flood over the same links",
     "heal": "a region cut off while records are issued elsewhere",
     "latejoin": "a node that joins late",
