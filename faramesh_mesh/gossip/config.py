@@ -6,6 +6,11 @@ MILLISECOND = 1_000_000
 SECOND = 1_000_000_000
 """Nanoseconds of the monotonic clock."""
 
+PATIENCE = 120 * SECOND
+"""How long the hosts of an outage are waited for where nobody is ready. Machines that lost power together boot within two minutes
+of each other; shorter, and the last to boot may hold a kill that the others permit against until then; longer, and a fleet
+of which three machines broke is denied longer than an operator believes that it will come back by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeConfig:
@@ -16,8 +21,10 @@ class NodeConfig:
     ones outside it, at most `cap` in all, and `passive` addresses in reserve. Fewer than 6 + 2 and a fifth of silent
     nodes cuts somebody off; more and every kill costs more frames than it needs.
 
+    `patience` is how long the other hosts are waited for where nobody is ready (`gossip.readiness`), in nanoseconds.
+
     A node that does not `report` signs no status: others know it by its links alone. For simulations of so many nodes that
-    each holding the status of each would be all they do.
+    each holding the status of each would be all they do; in them nobody meets all others, so their patience is short.
     """
 
     address: str = ""
@@ -28,3 +35,4 @@ class NodeConfig:
     cap: int = 12
     passive: int = 48
     reports: bool = True
+    patience: int = PATIENCE

@@ -131,7 +131,7 @@ class Node:
             holdings=holdings,
             members=members,
             intake=Intake(),
-            readiness=Readiness(members, records, statuses.table),
+            readiness=Readiness(members, records, statuses.table, config.patience),
             flood=flood,
             reconcile=Reconcile(links, records, flood.send),
             statuses=statuses,

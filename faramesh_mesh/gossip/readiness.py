@@ -7,7 +7,7 @@ Where nobody is ready, because the whole mesh or a region that is cut off comes 
 on three disks only, which is what an operator waits for. It is met for certain by whoever agrees with all members but two. So
 that is asked of the first: a member is met on a link, or by a status in which it says that it is not ready either and holds
 what this node holds. Where there are other regions one of those on the links must be of another: a region that comes back
-whole from older disks would else agree with itself. Hosts of one outage that never come back are waited for until PATIENCE has
+whole from older disks would else agree with itself. Hosts of one outage that never come back are waited for until `patience` has
 passed, and no longer; a kill that only they hold acts as soon as one of them returns.
 
 A mesh of one is ready alone. Once ready, ready for the run: what comes later comes by flood and repair. A joiner that knows
@@ -15,7 +15,6 @@ nobody yet does not take itself for a mesh of one: its enrolment has no effect b
 held, and its enroller's chain says that there is more.
 """
 
-from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.records.ids import KeyId
@@ -26,11 +25,6 @@ ENOUGH = 3
 """Peers that must agree: with two, one stale restarting peer and one hostile one could starve a node of a kill. Also the disks
 that hold a kill before its operator is told that it is durable."""
 
-PATIENCE = 120 * SECOND
-"""How long the hosts of an outage are waited for where nobody is ready. Machines that lost power together boot within two minutes
-of each other; shorter, and the last to boot may hold a kill that the others permit against until then; longer, and a fleet
-of which three machines broke is denied longer than an operator believes that it will come back by itself."""
-
 _REMEMBERED = 64
 """Sets that it has held since it started, by which statuses are compared: those of others lag by seconds."""
 
@@ -39,7 +33,7 @@ Held = tuple[int, int, bytes]
 
 
 class Readiness:
-    """The latch."""
+    """The latch. `patience` in nanoseconds: how long hosts that stay away are waited for where nobody is ready."""
 
     __slots__ = (
         "_agreed",
@@ -47,16 +41,18 @@ class Readiness:
         "_began",
         "_held",
         "_members",
+        "_patience",
         "_records",
         "_stale",
         "_statuses",
         "ready",
     )
 
-    def __init__(self, members: Members, records: RecordSet, statuses: StatusTable) -> None:
+    def __init__(self, members: Members, records: RecordSet, statuses: StatusTable, patience: int) -> None:
         self._members = members
         self._records = records
         self._statuses = statuses
+        self._patience = patience
         self._agreed: dict[KeyId, bool] = {}
         """The members that agree on a link, and whether each was ready itself."""
         self._alike: set[KeyId] = set()
@@ -105,7 +101,7 @@ class Readiness:
             or any(self._agreed[node] for node in agreed)
             or (
                 self._is_spread(agreed, members)
-                and (mono >= self._began + PATIENCE or self._has_met(len(members)))
+                and (mono >= self._began + self._patience or self._has_met(len(members)))
             )
         )
         return self.ready

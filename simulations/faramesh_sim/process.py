@@ -131,7 +131,13 @@ class Process:
         self._tickets: dict[int, Callable[[tuple[Outcome, ...]], None]] = {}
         self._wake_at: int | None = None
         self.node = Node(
-            NodeConfig(machine.address, SOFTWARE, seeds + memory.addresses, reports=machine.reports),
+            NodeConfig(
+                machine.address,
+                SOFTWARE,
+                seeds + memory.addresses,
+                reports=machine.reports,
+                patience=world.patience,
+            ),
             machine.signer,
             memory.records,
             memory.fleet,

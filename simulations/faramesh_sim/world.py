@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import TypeVar
 from zlib import crc32
 
-from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.config import PATIENCE, SECOND
 from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.gossip.events import Event, Received
 from faramesh_mesh.gossip.rng import SplitMix64
@@ -39,6 +39,9 @@ from faramesh_sim.timeline import Timeline, What
 
 Sort = TypeVar("Sort", bound=Invariant)
 
+UNMET = 3 * SECOND
+"""The patience of hosts where not everybody reports: most of the others are never met, and two minutes of waiting for them would be
+all that a run shows."""
 SEEDS = 8
 """Addresses that each host is given at its start, drawn from the fleet: what discovery would suggest."""
 
@@ -83,6 +86,8 @@ class World:
         self.unknown: list[str] = []
         """What could not be judged."""
         self._told: dict[str, str] = {}
+        self.patience = PATIENCE
+        """How long hosts wait for each other where nobody is ready."""
         self.notes: list[str] = []
         """What a reader of the outcome must know."""
         self.trace = blake2b(digest_size=16)
@@ -117,11 +122,21 @@ class World:
             if self.scenario.clock_skew:
                 skew = self.scenario.clock_skew
                 machine.clock.jump(rng.uniform(-skew, skew))
+        self._note_who_reports()
         addresses = [machine.address for machine in self.machines]
         for machine in self.machines:
             machine.seeds = tuple(rng.sample(addresses, SEEDS))
             self.engine.after(rng.below(SECOND), self._boot, machine)
         self.engine.after(SECOND, self._second)
+
+    def _note_who_reports(self) -> None:
+        reporting = sum(machine.reports for machine in self.machines)
+        if reporting < len(self.machines):
+            self.patience = UNMET
+            self.notes.append(
+                f"{reporting} of {len(self.machines)} hosts report their status; where no host is ready,"
+                f" they wait {UNMET // SECOND} s for those that they have not met instead of {PATIENCE // SECOND}"
+            )
 
     def _boot(self, machine: Machine) -> None:
         machine.boot(self._genesis.memory(machine.signer.id))

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faramesh_mesh.fleet.fleet import Fleet
-from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.config import PATIENCE, SECOND
 from faramesh_mesh.gossip.events import Reported
 from faramesh_mesh.gossip.members import Members
-from faramesh_mesh.gossip.readiness import PATIENCE, Readiness
+from faramesh_mesh.gossip.readiness import Readiness
 from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.records.chain import NO_EXTRA
 from faramesh_mesh.records.ids import RecordId
@@ -128,7 +128,10 @@ class Latch:
             self.held.add(record)
         self.table = StatusTable()
         self.latch = Readiness(
-            Members(nodes[0], Fleet(self.held, Bodies()), self.held), self.held, self.table
+            Members(nodes[0], Fleet(self.held, Bodies()), self.held),
+            self.held,
+            self.table,
+            PATIENCE,
         )
         self.latch.settle(0)
         self.others = nodes[1:]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from faramesh_mesh.fleet.fleet import RolloutStatus
+from faramesh_sim.builder import Simulation
 from faramesh_sim.run import run
 from faramesh_sim.scenario.load import load
 from faramesh_sim.scenario.model import Expect
@@ -76,3 +77,15 @@ MISJUDGED = sorted((Path(__file__).parent / "found" / "checkers").glob("*.toml")
 @pytest.mark.parametrize("path", MISJUDGED, ids=lambda path: path.stem)
 def test_what_a_checker_once_misjudged_passes(path):
     assert run(load(path)).violations == ()
+
+
+def test_a_fleet_of_which_few_report_starts_at_once_and_says_so():
+    # Defence: `World.patience`. Without it hosts wait two minutes for statuses that nobody signs.
+    scenario = replace(
+        Simulation({"eu": 12, "us": 12}, chaos="10s", settle="10s").scenario, reporting=200_000
+    )
+    outcome = run(scenario, 1)
+    assert outcome.violations == ()
+    assert outcome.seconds < 40
+    assert any("of 24 hosts report their status" in note for note in outcome.notes)
+    assert run(replace(scenario, reporting=1_000_000), 1).notes == ()

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.config import SECOND
+from faramesh_mesh.gossip.status import cadence
 from faramesh_sim.invariants.invariant import Found, Invariant
 
 if TYPE_CHECKING:
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
     from faramesh_sim.process import Process
     from faramesh_sim.world import World
 
-QUIET_AFTER = 15 * SECOND
-"""After the last record, fault or restart: statuses have gone round, links that were lost are replaced, and those of peers whose
-certificate had run out are dialled anew (`gossip.handshake`, ten seconds)."""
+QUIET_AFTER = 14 * SECOND
+"""After the last record, fault or restart, and a tenth of the cadence of statuses (`gossip.status.cadence`: a second in a mesh of thirty,
+half a minute in one of a thousand, in which all say what they now hold): statuses have gone round, links that were lost are
+replaced, and those of peers whose certificate had run out are dialled anew (`gossip.handshake`, ten seconds)."""
 QUIET = 2_000
 """Bytes a second that a node sends where nothing happens: the design's figure for an idle node."""
 LOOK_OVER = 8
@@ -56,7 +58,8 @@ class Bandwidth(Invariant):
         world = self.world
         if world.faults_open or any(not machine.honest for machine in world.machines):
             self._busy_at = world.engine.now
-        since = max(self._busy_at, world.healed_at) + QUIET_AFTER
+        after = QUIET_AFTER + cadence(len(world.machines)) // 10
+        since = max(self._busy_at, world.healed_at) + after
         quiet = world.engine.now - since > LOOK_OVER * SECOND
         for machine in world.honest:
             process = machine.process
@@ -64,9 +67,10 @@ class Bandwidth(Invariant):
                 sent = self._sent.setdefault(process, [])
                 sent.append(process.node.counters.bytes_out)
                 del sent[: -LOOK_OVER - 1]
-                yield from self._judge(machine, sent, len(process.ends), quiet=quiet)
+                yield from self._judge(machine, sent, len(process.ends), after if quiet else None)
 
-    def _judge(self, machine: "Machine", sent: list[int], links: int, *, quiet: bool) -> Found:
+    def _judge(self, machine: "Machine", sent: list[int], links: int, quiet: int | None) -> Found:
+        """`sent` over the last seconds; `quiet` for how long nothing has happened, at the least (nanoseconds)."""
         if len(sent) < 2:
             return
         last = sent[-1] - sent[-2]
@@ -75,6 +79,6 @@ class Bandwidth(Invariant):
                 f"{machine.name} busy", f"sent {last} bytes in a second over {links} links", machine
             )
         rate = (sent[-1] - sent[0]) // LOOK_OVER
-        if quiet and len(sent) > LOOK_OVER and rate > QUIET:
-            seen = f"sends {rate} bytes a second although nothing has happened for {QUIET_AFTER // SECOND} s"
+        if quiet is not None and len(sent) > LOOK_OVER and rate > QUIET:
+            seen = f"sends {rate} bytes a second although nothing has happened for {quiet // SECOND} s"
             yield self.violated(f"{machine.name} quiet", seen, machine)
