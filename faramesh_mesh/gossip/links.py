@@ -104,6 +104,8 @@ class Link:
     @property
     def queued(self) -> int:
         """Entries that wait to be sent."""
+        if not self.has_more:
+            return len(self.suspicions)
         return (
             len(self.notes)
             + len(self.urgent)

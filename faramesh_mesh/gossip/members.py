@@ -119,7 +119,9 @@ class Members:
     @property
     def own_region(self) -> str:
         """This node's region."""
-        return self.region(self.own) or NO_REGION
+        if self._stale:
+            self._refresh()
+        return self._regions.get(self.own) or self.region(self.own) or NO_REGION
 
     def _refresh(self) -> None:
         self._stale = False

@@ -47,12 +47,13 @@ from faramesh_mesh.gossip.status import Statuses
 from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.gossip.timers import Alarm, Timers
 from faramesh_mesh.gossip.writer import next_frame
+from faramesh_mesh.records.envelope import Envelope
 from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.record import LiveStatus, Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
-from faramesh_mesh.trust.admission import admit_status
+from faramesh_mesh.trust.admission import admit_opened_status
 from faramesh_mesh.trust.keys import Signer, Verify
 
 BEAT_EVERY = SECOND
@@ -113,8 +114,8 @@ class Node:
         self.bodies = bodies
         mesh = records.chain.mesh
 
-        def admit(data: bytes) -> LiveStatus | Rejected:
-            return admit_status(data, mesh, fleet.node_public, verify)
+        def admit(opened: Envelope) -> LiveStatus | Rejected:
+            return admit_opened_status(opened, mesh, fleet.node_public, verify)
 
         links, timers = Links(), Timers()
         holdings = Holdings(records, fleet, bodies, verify)

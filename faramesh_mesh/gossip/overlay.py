@@ -127,8 +127,8 @@ class Overlay:
     def _is_urgent(self, link: Link) -> bool:
         """Whether a new link must not be refused: it is the only one, or the only near one. The only far one may be: where regions
         differ in size there is not room for everybody's, while every node of a region has near links to spare."""
-        full = self._links.full.values()
-        return len(full) <= 1 or (self._is_near(link) and sum(map(self._is_near, full)) == 1)
+        full, own = self._links.full.values(), self._members.own_region
+        return len(full) <= 1 or (link.region == own and sum(other.region == own for other in full) == 1)
 
     def on_down(self, link: Link, mono: int, *, lost: bool) -> None:
         """A link has ended."""
@@ -159,8 +159,9 @@ class Overlay:
     def _has_room(self, link: Link) -> bool:
         """Whether there are not too many links on the new one's side of the border, near or far."""
         near, far = self._targets()
-        is_near = self._is_near(link)
-        same = sum(self._is_near(other) == is_near for other in self._links.full.values())
+        own = self._members.own_region
+        is_near = link.region == own
+        same = sum((other.region == own) == is_near for other in self._links.full.values())
         return same <= (near if is_near else far) + SLACK
 
     def on_neighbours(self, link: Link, message: Neighbours, mono: int) -> None:
@@ -223,8 +224,10 @@ class Overlay:
     def _pace(self, near: int, far: int, mono: int) -> tuple[int, int]:
         """How many of the missing links to dial now: all, or one now and then where what there is will do, or where the
         last that were asked refused."""
+        if not (near or far) or self._lost:
+            return near, far
         is_safe = self._is_safe()
-        if not (near or far) or self._lost or not (is_safe or self._pause):
+        if not (is_safe or self._pause):
             return near, far
         if mono < self._top_up_at:
             return 0, 0
@@ -237,7 +240,8 @@ class Overlay:
         if sum(self._members.sizes().values()) - self._members.is_own_member < SMALL:
             return False
         near, far = self._targets()
-        here = [self._is_near(link) for link in self._links.full.values()]
+        own = self._members.own_region
+        here = [link.region == own for link in self._links.full.values()]
         return 2 * len(here) >= near + far and (near == 0 or any(here)) and (far == 0 or not all(here))
 
     def _choose_far(self, regions: dict[str | None, list[Contact]], far: int) -> list[Contact]:
@@ -285,9 +289,6 @@ class Overlay:
         own, linked = self._members.own_region, len(self._links.full)
         near_by = sum(link.region == own for link in self._links.full.values())
         return max(near - near_by, 0), max(far - (linked - near_by), 0)
-
-    def _is_near(self, link: Link) -> bool:
-        return link.region == self._members.own_region
 
     def _choices(self, mono: int) -> list[Contact]:
         """The contacts that may be dialled now."""

@@ -37,12 +37,12 @@ from faramesh_mesh.gossip.messages import (
 from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.gossip.timers import Alarm, Timers
 from faramesh_mesh.gossip.wire import ROOM, envelopes
-from faramesh_mesh.records.envelope import open_envelope
+from faramesh_mesh.records.envelope import Envelope, open_envelope
 from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.records.record import LiveStatus
 from faramesh_mesh.records.rejection import Reason, Rejected
 
-Admit = Callable[[bytes], LiveStatus | Rejected]
+Admit = Callable[[Envelope], LiveStatus | Rejected]
 
 FLUSH_EVERY = SECOND
 _PER_MEMBER = 320 * MILLISECOND
@@ -223,7 +223,7 @@ class Statuses:
         if asked is None or asked[0] != link.id:
             return Rejected(Reason.UNEXPECTED, "a status that was not asked for")
         del self._asked[opened.key]
-        return self._admit(data)
+        return self._admit(opened)
 
     # Upkeep
 

@@ -14,10 +14,12 @@ class StatusTable:
     additions. The digests only save bytes: who makes two of them collide hides a status for as long as nothing in its
     group changes, and no status decides authority."""
 
-    __slots__ = ("_digest", "_groups", "_slots")
+    __slots__ = ("_digest", "_groups", "_slots", "_versions")
 
     def __init__(self) -> None:
         self._slots: dict[KeyId, LiveStatus] = {}
+        self._versions: dict[KeyId, SlotVersion] = {}
+        """Of the slots: every announcement of a peer is held against them."""
         self._groups = [0] * GROUPS
         self._digest: bytes | None = None
 
@@ -34,8 +36,7 @@ class StatusTable:
 
     def version(self, node: KeyId) -> SlotVersion:
         """Which status of a node is held; incarnation 1 and seq 0 if none."""
-        held = self._slots.get(node)
-        return version_of(node, 1, 0) if held is None else version_of(node, *held.payload.order)
+        return self._versions.get(node) or version_of(node, 1, 0)
 
     def put(self, status: LiveStatus) -> bool:
         """Hold a status if it is newer than the one held."""
@@ -45,6 +46,7 @@ class StatusTable:
                 return False
             self._add(held, -1)
         self._slots[status.node] = status
+        self._versions[status.node] = version_of(status.node, *status.payload.order)
         self._add(status, 1)
         return True
 
@@ -52,6 +54,7 @@ class StatusTable:
         """Let a slot go: its node is no member any more."""
         held = self._slots.pop(node, None)
         if held is not None:
+            del self._versions[node]
             self._add(held, -1)
 
     def nodes(self) -> list[KeyId]:
@@ -60,7 +63,7 @@ class StatusTable:
 
     def group(self, number: int) -> tuple[SlotVersion, ...]:
         """The versions of a group's slots."""
-        return tuple(self.version(node) for node in self._slots if node[0] >> 4 == number)
+        return tuple(slot for node, slot in self._versions.items() if node[0] >> 4 == number)
 
     def digests(self) -> tuple[bytes, ...]:
         """The digests of all groups."""

@@ -118,17 +118,18 @@ def admit_status(
 ) -> LiveStatus | Rejected:
     """Verify the status of an enrolled node. `node_public` gives the public key of a node that is enrolled here."""
     opened = open_envelope(data)
-    if isinstance(opened, Rejected):
-        return opened
+    return opened if isinstance(opened, Rejected) else admit_opened_status(opened, mesh, node_public, verify)
+
+
+def admit_opened_status(
+    opened: Envelope, mesh: MeshId, node_public: Callable[[KeyId], bytes | None], verify: Verify
+) -> LiveStatus | Rejected:
+    """The same for an envelope that has been taken apart."""
     if opened.kind is not Kind.STATUS:
         return Rejected(Reason.UNEXPECTED, f"a {opened.kind.name.lower()} among statuses")
     public = node_public(opened.key)
     if public is None:
         return Rejected(Reason.NOT_ENROLLED, f"node {opened.key.hex()[:8]}")
-    return _admit_status(opened, mesh, public, verify)
-
-
-def _admit_status(opened: Envelope, mesh: MeshId, public: bytes, verify: Verify) -> LiveStatus | Rejected:
     if not verify(public, signed_bytes(Kind.STATUS, mesh, opened.key, opened.payload), opened.signature):
         return Rejected(Reason.BAD_SIGNATURE, f"node {opened.key.hex()[:8]}, status")
     try:

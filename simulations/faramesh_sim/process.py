@@ -235,17 +235,19 @@ class Process:
         except Exception as error:  # noqa: BLE001 - that a node raises is one of the things that are looked for
             world.raised(self, event, error)
             return
+        ready = self._ready
         for effect in effects:
             if type(effect) is Ready:
-                self._ready.append(effect.link)
+                ready.append(effect.link)
             else:
                 self._carry_out(effect)
-        while self._ready:
-            ready, self._ready = self._ready, []
+        while ready:
+            self._ready = []
             for link in ready:
                 end = self.ends.get(link)
                 if end is not None:
                     self.write(end)
+            ready = self._ready
         self.enforcer.tell()
 
     def write(self, end: End) -> None:
