@@ -128,8 +128,12 @@ class Authoriser:
             now = self._rollouts.progress(plan, agent.coverage)
             if not now.granted or not self._rollouts.in_cohort(plan, agent, now.stage):
                 found.append(plan.record.id)
-            elif before.stage >= plan.final and not self._void_free.expired(plan, wall):
-                break
+            elif (
+                now.stage >= plan.final
+                and not self._rollouts.expired(plan, wall)
+                and self._rollouts.halt(plan, agent, wall) is None
+            ):
+                break  # as the walk over the versions ends: below a plan that is frozen they go on, and what was voided counts
         return tuple(found)
 
     def _stopped(self, plan: Plan, halt: Halt) -> Denial:

@@ -1,5 +1,6 @@
 """Revocation, equivocation, root forks, enrolments that disagree: what a stolen key can do ends at the cut."""
 
+import pytest
 from histories import WALL
 from msgspec.structs import replace
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, node_signer, role_key, root, seal, signer
@@ -170,6 +171,25 @@ def test_equivocation_suspends_the_keys_grants_from_there_on():
     found = authority(shop)
     assert [version.rollout for version in found.versions] == [before.id]
     assert found.voided == (after.id,)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_what_was_voided_counts_below_a_newer_plan_that_is_frozen(frozen):
+    # Defence: `_voided` ends where the walk over the versions ends. Ended at any newer plan that is complete, an agent that runs
+    # what was voided fell back in silence while that plan was frozen: what lies below it is what it would run then.
+    shop = mesh()
+    before = shop.push(shop.policy(by="ops2"), AGENTS, by="ops2")
+    forked = shop.policy(by="ops", version=2)
+    voided = shop.push(shop.policy(by="ops", version=3), AGENTS, by="ops")
+    newer = shop.push(shop.policy(by="ops2", version=4), AGENTS, by="ops2")
+    shop.records.add(shop.fork(forked, "ops", message="another"))
+    if frozen:
+        shop.hold(newer, by="ops2")
+    found = authority(shop)
+    assert [(version.rollout, version.adopt) for version in found.versions] == (
+        [(newer.id, False), (before.id, True)] if frozen else [(newer.id, True)]
+    )
+    assert found.voided == ((voided.id,) if frozen else ())
 
 
 def test_a_fork_among_restrictions_is_tolerated():
