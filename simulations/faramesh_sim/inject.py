@@ -21,6 +21,7 @@ from faramesh_sim.faults import (
     Slow,
 )
 from faramesh_sim.hostile.turn import turn_hostile
+from faramesh_sim.storage import FSYNC
 from faramesh_sim.targets import Who
 from faramesh_sim.timeline import What
 
@@ -45,6 +46,20 @@ LOST_BATCHES = 3
 """Transactions that a disk which lies about syncs loses."""
 
 
+def _lies_in_wait(fault: Fault) -> int:
+    """Until when a fault waits for somebody whom it means. One that is aimed at a state of two milliseconds waits as long as it is to last:
+    it would hardly ever meet it."""
+    aims: tuple[Who, ...]
+    match fault:
+        case Hostile():
+            return fault.at
+        case Partition() | Impair():
+            aims = (fault.a.who, fault.b.who)
+        case _:
+            aims = (fault.nodes.who,)
+    return fault.at + (fault.lasts if Who.SYNCING in aims else 0)
+
+
 class Injector:
     """Injects the faults of a scenario. Targets are resolved when a fault begins."""
 
@@ -58,7 +73,7 @@ class Injector:
     def schedule(self, start: int) -> None:
         """Begin each fault at its time after `start`."""
         for fault in self._world.scenario.faults:
-            self._world.engine.at(start + fault.at, self._begin, fault)
+            self._world.engine.at(start + fault.at, self._begin, fault, start + _lies_in_wait(fault))
 
     def heal_all(self) -> None:
         """The chaos is over."""
@@ -71,13 +86,16 @@ class Injector:
         self._world.healed_at = self._world.engine.now
         self._world.chaos_over = True
 
-    def _begin(self, fault: Fault) -> None:
+    def _begin(self, fault: Fault, until: int) -> None:
+        """Begin a fault, at the latest at a time if it means nobody before."""
         if self._over:
             return
+        world = self._world
         begun = self._inject(fault)
         if begun is None:
+            if world.engine.now < until:
+                world.engine.after(FSYNC // 2, self._begin, fault, until)
             return
-        world = self._world
         places = tuple(machine.place for machine in begun.hits)
         world.timeline.note(world.engine.now, What.FAULT, None, begun.text, hits=places)
         if begun.stays:

@@ -8,7 +8,7 @@ operator                  via                     others
   | <-- durable ---------- |                         |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
@@ -65,7 +65,7 @@ HOP = 5 * MILLISECOND
 POLICY = "agent * {{\n  default permit\n}}\n# {name}\n"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Bundle:
     """What is handed in together."""
 
@@ -76,10 +76,13 @@ class _Bundle:
 
 @dataclass(slots=True)
 class _Delivery:
-    """One bundle on its way: whom it may still be offered to, and who has it. `past` is what its signer had seen, where what he
-    signed waits for it."""
+    """Bundles on their way, all in one: whom they may still be offered to, and who has them. `past` is what their signer had seen, where
+    what he signed waits for it."""
 
+    by: str
     bundle: _Bundle
+    outbox: tuple[_Bundle, ...]
+    """Those of which it was made."""
     past: RecordSet | None
     waiting: "list[Machine]"
     holders: set[int] = field(default_factory=set)
@@ -92,6 +95,9 @@ class Operations:
     def __init__(self, world: "World") -> None:
         self._world = world
         self._rng = world.rng.stream("operators")
+        self._outboxes: dict[str, dict[_Bundle, None]] = {}
+        """What each operator has signed and too few machines have: offered again with what he signs next, as
+        `faramesh_cli.session` does. By name."""
 
     def schedule(self, start: int) -> None:
         """Do each operation at its time after `start`."""
@@ -347,11 +353,23 @@ class Operations:
     def _deliver(self, bundle: _Bundle, via: "Machine", by: tuple[str, ...]) -> None:
         others = [each for each in self._world.machines if each is not via]
         self._rng.shuffle(others)
-        waits = any(not record.kind.is_restriction for record in bundle.records)
+        outbox = self._outboxes.setdefault(by[0], {})
+        outbox[bundle] = None
+        whole = _Bundle()
+        for each in outbox:
+            whole.records += each.records
+            whole.roots += each.roots
+            whole.bodies += each.bodies
+        waits = any(not record.kind.is_restriction for record in whole.records)
         past = self._world.operator(by[0]).records if waits else None
-        delivery = _Delivery(bundle, past, [via, *others])
+        delivery = _Delivery(by[0], whole, tuple(outbox), past, [via, *others])
         for _ in range(ROWS):
             self._offer_next(delivery, via)
+
+    def _settle(self, by: str, bundles: Iterable[_Bundle]) -> None:
+        """These need not be offered again."""
+        for bundle in bundles:
+            self._outboxes[by].pop(bundle, None)
 
     def _offer_next(self, delivery: _Delivery, via: "Machine") -> None:
         """Offer to the next machine that can be reached from where the operator is."""
@@ -388,9 +406,14 @@ class Operations:
                 for record, outcome in zip(delivery.bundle.records, outcomes, strict=False):
                     if outcome.rejected is not None:
                         self._world.refused(machine, record, outcome.rejected)
+                        self._settle(
+                            delivery.by, [each for each in delivery.outbox if record in each.records]
+                        )
             else:
                 delivery.holders.add(machine.place)
                 self._world.acknowledged(machine, tuple(delivery.bundle.records))
+                if len(delivery.holders) >= min(ENOUGH, len(self._world.machines)):
+                    self._settle(delivery.by, delivery.outbox)
             delivery.tried.add(machine.place)
             self._offer_next(delivery, via)
 

@@ -204,9 +204,10 @@ class _Draw:
             self._hold_what_opens,
             self._release_one_of_two_holds,
             self._restore_as_before,
+            self._steal_what_granted,
         ]
         if self.nodes > 2:
-            classics.append(self._hear_only_what_permits)
+            classics += [self._hear_only_what_permits, self._steal_on_two_sides]
         if len(self.by) > 1:
             classics += [self._vote_twice, self._restore_alone]
         return ops + rng.choice(classics)()
@@ -394,6 +395,28 @@ class _Draw:
             Push(pushed, via, self.by, plan, stages=Stages((5_000, 10_000))),
             Promote(promoted, via, self.by, plan),
         ]
+
+    def _steal_what_granted(self) -> list[Op]:
+        """Forks of what an operator signed void a plan that half of the fleet runs: nobody may fall back to what was before."""
+        plan = self._name("r")
+        at = self.plans[plan] = self._early()
+        thief = parse_target(self._agent())
+        self.faults.append(Hostile(min(at + 4 * SECOND, self.chaos), thief, (Hostility.REPLAY,), self.by[0]))
+        return [Push(at, _ANYBODY, self.by, plan, stages=Stages((5_000, 10_000)))]
+
+    def _steal_on_two_sides(self) -> list[Op]:
+        """A kill key is stolen, and used on either side of a cut: each gets more forks of one number than anybody keeps, and not the same."""
+        rng = self.rng
+        kill = self._name("k")
+        at = self.kills[kill] = self._early()
+        here, there, *others = (each.name for each in rng.sample(made_up(self.regions), self.nodes))
+        half = parse_target(f"label:instance in ({','.join([here, *others[: self.nodes // 2 - 1]])})")
+        thieves = parse_target(f"label:instance in ({here},{there})")
+        self.faults += [
+            Hostile(at + SECOND, thieves, (Hostility.REPLAY,), "killer"),
+            Partition(at + 2 * SECOND, 20 * SECOND, half, parse_target("rest")),
+        ]
+        return [KillAgents(at, _ANYBODY, ("killer",), kill, self._agent())]
 
     def _restore_as_before(self) -> list[Op]:
         """Somebody restores with the policy that the agent was killed for, and does not affirm it: the kill must stay."""

@@ -41,10 +41,13 @@ class Availability(Invariant):
             yield self.violated(machine.name, "denies because nobody renews its gate", machine)
             return
         match authority:
-            case Permitted(versions=versions):
+            case Permitted(versions=versions, voided=voided):
                 # Who was restored runs nothing while the restore is held: all else may be what it was killed for.
                 may_run = any(version.adopt for version in versions)
-                if may_run and not any(each.permits for each in running(process)):
+                does = running(process)
+                # Whose plan was voided does not fall back: it says why, and waits for a newer one.
+                waits = voided and any(each.deny is not None and each.deny.why is Why.VOIDED for each in does)
+                if may_run and not waits and not any(each.permits for each in does):
                     yield self.violated(machine.name, "is authorised to run a policy and runs none", machine)
             case Denied(reasons=reasons):
                 if self.world.scenario.base and not self._may_be_denied(law, machine):

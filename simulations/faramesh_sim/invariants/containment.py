@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from faramesh_mesh.fleet.authority import Cause, Denied
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.state.record_set import SLOT
 from faramesh_sim.engine import Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant
 
@@ -23,6 +25,21 @@ class _Kill:
     at: Nanoseconds
     open: dict[int, None]
     done: Nanoseconds | None = None
+
+
+def _denies_by(process: "Process", kill: Record) -> bool:
+    """Whether the agent of a process denies by a kill: it holds it, or forks of its number pushed it out, and then whatever its key reaches
+    is denied."""
+    records, machine = process.node.records, process.machine
+    if kill.id in records:
+        return True
+    key = records.chain.key(kill.key)
+    if key is None or len(records.slot(kill.key, kill.head.seq)) < SLOT:
+        return False
+    authority = process.node.fleet.authorise(machine.name, machine.clock.wall_ms())
+    return isinstance(authority, Denied) and any(
+        reason.cause is Cause.KEY_OVERFLOW and reason.signer == key.name for reason in authority.reasons
+    )
 
 
 class Containment(Invariant):
@@ -56,7 +73,7 @@ class Containment(Invariant):
         """Somebody may deny by now."""
         place = process.machine.place
         for record_id, kill in self._kills.items():
-            if place in kill.open and record_id in process.node.records:
+            if place in kill.open and _denies_by(process, kill.record):
                 del kill.open[place]
                 if not kill.open:
                     kill.done = self.world.engine.now

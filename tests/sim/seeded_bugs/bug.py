@@ -18,8 +18,6 @@ class Bug:
     says: str
     caught_by: tuple[str, ...]
     patch: Patch
-    beyond_the_sweep: str = ""
-    """Why the standard sweep cannot come to a state in which it shows; empty where it must be caught there."""
 
 
 @contextmanager
@@ -36,12 +34,12 @@ def replaced(owner: Any, name: str, made: Callable[[Any], Any]) -> Iterator[None
 BUGS: list[Bug] = []
 
 
-def bug(*caught_by: str, beyond_the_sweep: str = "") -> Callable[[Patch], Patch]:
+def bug(*caught_by: str) -> Callable[[Patch], Patch]:
     """Register a patch. Its docstring says what is broken."""
 
     def register(patch: Patch) -> Patch:
         says = (patch.__doc__ or "").strip()
-        BUGS.append(Bug(patch.__name__, says, caught_by, patch, beyond_the_sweep))
+        BUGS.append(Bug(patch.__name__, says, caught_by, patch))
         return patch
 
     return register

@@ -383,7 +383,7 @@ def one_key_votes_twice():
     return replaced(rollouts.Rollouts, "open_stage", made)
 
 
-@bug("EPOCH_REGRESS", beyond_the_sweep="the thieves of the swarm hold kill keys, which grant nothing")
+@bug("EPOCH_REGRESS")
 def voided_plan_falls_back():
     """An agent whose plan was voided falls back, in silence, to what it ran before."""
     return replaced(journal.HostJournal, "after_void", lambda _original: lambda *_arguments: None)
