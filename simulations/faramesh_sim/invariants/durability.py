@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.state.record_set import SLOT
 from faramesh_sim.engine import Nanoseconds
 from faramesh_sim.invariants.invariant import Found, Invariant
 
@@ -27,7 +28,7 @@ class Durability(Invariant):
         on_disk = set(machine.disk.record_ids())
         for record in records:
             said[record.id] = record, self.world.engine.now
-            if machine.honest and record.id not in on_disk:
+            if machine.honest and record.id not in on_disk and not self._is_flooded(machine, record):
                 yield self.violated(
                     self.world.ledger.called(record.id), "acknowledged, and not on the disk", machine
                 )
@@ -38,10 +39,14 @@ class Durability(Invariant):
         if process is None or not machine.honest:
             return
         for record, when in self._said.get(machine.place, {}).values():
-            held = process.node.records
-            # Of a flood of forks only five are kept: who floods loses the right to be remembered.
-            flooded = held.full_at(record.key) is not None
-            if when > machine.forgot_at and record.id not in held and not flooded:
+            lacks = record.id not in process.node.records
+            if when > machine.forgot_at and lacks and not self._is_flooded(machine, record):
                 yield self.violated(
                     self.world.ledger.called(record.id), "acknowledged, and gone after a restart", machine
                 )
+
+    @staticmethod
+    def _is_flooded(machine: "Machine", record: Record) -> bool:
+        """Of a flood of forks of one number only five are kept, and all that the key reaches is denied."""
+        process = machine.process
+        return process is not None and len(process.node.records.slot(record.key, record.head.seq)) >= SLOT

@@ -162,7 +162,8 @@ class Law:
         )
 
     def superseded(self, plan: Record, labels: Labels | None) -> bool:
-        """Whether a later plan is held that replaces it, signed by enough keys, its past held, and signed before it was complete."""
+        """Whether a later plan is held that replaces it, signed by enough keys, its past held, signed before it was complete, and not void:
+        a thief of a key could else end what others run."""
         payload = plan.payload
         assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
         final = len(payload.stages) + (1 if payload.bake else 0)
@@ -171,8 +172,29 @@ class Law:
             other = later.payload
             if not isinstance(other, Rollout) or plan.id not in other.supersedes or not self.saw(later, plan):
                 continue
-            if self.granted(later, labels) and self.open_stage(plan, role, labels, seen_by=later) < final:
+            if (
+                self.granted(later, labels)
+                and self.open_stage(plan, role, labels, seen_by=later) < final
+                and not self._may_be_void(later)
+            ):
                 return True
+        return False
+
+    def _may_be_void(self, plan: Record) -> bool:
+        """Whether one of those who signed a plan or its policy was revoked, or his chain forks there or before."""
+        payload = plan.payload
+        assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
+        revoked = {
+            record.payload.subject.key
+            for record in self.of(Kind.REVOCATION)
+            if isinstance(record.payload, Revocation) and isinstance(record.payload.subject, RevokedKey)
+        }
+        named = plan.id, payload.policy
+        for record in self.of(plan.kind, Kind.POLICY, Kind.COSIGN):
+            if record.id in named or any(_cosigns(record, target) for target in named):
+                forked = self.held.forked_at(record.key)
+                if record.key in revoked or (forked is not None and record.head.seq >= forked):
+                    return True
         return False
 
     def granted(self, plan: Record, labels: Labels | None) -> bool:
