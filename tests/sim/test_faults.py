@@ -332,6 +332,25 @@ def test_a_transaction_under_way_is_there_or_not(applied):
     assert (seen.world.ledger.names["k1"].id in set(machine.disk.record_ids())) is applied
 
 
+@pytest.mark.parametrize("lasts", [LASTS, SECOND // 2])
+def test_a_fault_aimed_at_an_instant_lies_in_wait_for_it_as_long_as_it_lasts(lasts):
+    # Defence: `inject._lies_in_wait`. Nobody writes when the fault begins; the kill a second later is what it waits for.
+    seen = look(Crash(AT, lasts, target("syncing")), KILL, seconds=4)
+    assert (seen.world.marks.counts.get("a machine crashed between append and sync", 0) > 0) is (
+        lasts > SECOND
+    )
+
+
+def test_what_nobody_took_is_offered_again_with_what_its_operator_signs_next():
+    # Defence: `Operations._outboxes`. The plan's record came with the kill, as its past; its policy did not, and nobody had it.
+    alone = Partition(AT, SECOND, target("all"), target("all"))
+    push = Push(AT + SECOND // 2, US, ("ops",), "r1")
+    seen = look(alone, push, KillAgents(AT + 3 * SECOND, EU, ("ops",), "k1", "n05"), seconds=6)
+    body = seen.world.ledger.names["r1"].payload.roster
+    assert seen.holders("r1") == seen.holders("k1") == {f"n{at:02}" for at in range(6)}
+    assert all(body in each.process.node.bodies for each in seen.world.up)
+
+
 @pytest.mark.parametrize("does", Hostility)
 def test_a_hostile_machine_does_what_it_says(does):
     ops = (KILL_IN_US, Push(AT + SECOND, US, ("ops",), "r1"), Promote(AT + 2 * SECOND, US, ("ops",), "r1"))
