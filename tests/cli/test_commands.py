@@ -230,7 +230,7 @@ def test_help_imports_nothing_heavy():
     script = (
         "import sys; from faramesh_cli.main import app; from typer.testing import CliRunner; "
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0; "
-        "print([name for name in ('trio', 'nacl', 'msgpack', 'sqlite3', 'cryptography', 'rich', 'zeroconf') if name in sys.modules])"
+        "print([name for name in ('trio', 'nacl', 'msgpack', 'msgspec', 'sqlite3', 'cryptography', 'rich', 'zeroconf') if name in sys.modules])"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60

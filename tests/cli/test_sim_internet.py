@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from faramesh_cli import sim_internet
+from faramesh_cli import sim_internet, sim_internet_model
 from faramesh_cli.refusal import Refusal
 
 
@@ -79,7 +79,7 @@ def test_a_picture_that_could_not_be_written_costs_no_time(tmp_path: Path) -> No
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sim_internet, "find_spec", lambda _name: None)
+    monkeypatch.setattr(sim_internet_model, "find_spec", lambda _name: None)
     result = call("--agents", "1e3")
     assert result.exit_code == 1
     assert "needs numpy" in result.stderr
@@ -91,10 +91,10 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     [("1e6", 1_000_000), ("2.5e5", 250_000), ("50000", 50_000), ("10e6", 10_000_000), ("1_000", 1_000)],
 )
 def test_sizes(text: str, size: int) -> None:
-    assert sim_internet.sizes_of(text, None) == (size,)
-    assert sim_internet.sizes_of(None, f"{text},{text}") == (size,)
+    assert sim_internet_model.sizes_of(text, None) == (size,)
+    assert sim_internet_model.sizes_of(None, f"{text},{text}") == (size,)
 
 
 def test_an_empty_size_is_refused() -> None:
     with pytest.raises(Refusal):
-        sim_internet.sizes_of(None, "1e3,")
+        sim_internet_model.sizes_of(None, "1e3,")
