@@ -130,7 +130,7 @@ IN_EU, IN_US = {"n00", "n02", "n04"}, {"n01", "n03", "n05"}
 CHECKS: dict[str, tuple[tuple[Fault | Op, ...], Callable[[Seen], bool], float]] = {
     "partition": ((cut(), KILL), lambda seen: seen.holders() == IN_EU, 4),
     "partition one way": (
-        (cut(oneway=True), KILL, replace(KILL_IN_US, name="k2", selector="n03")),
+        (cut(oneway=True), KILL, replace(KILL_IN_US, by=("ops3",), name="k2", selector="n03")),
         lambda seen: seen.holders() == IN_EU and seen.holders("k2") == IN_EU | IN_US,
         4,
     ),
