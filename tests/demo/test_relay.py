@@ -73,6 +73,19 @@ async def test_a_silent_cut_holds_new_connections(world: World) -> None:
     assert waited.cancelled_caught, "a connection crossed a cut"
 
 
+async def test_who_gave_up_dialling_during_a_cut_is_heard_of_by_nobody_after_the_heal(world: World) -> None:
+    # Defence: `_way_is_free`. Without it all dials of a minute's cut reach the nodes in the moment of the heal.
+    world.backbone.cut([EU_US])
+    with trio.move_on_after(0.05):
+        await world.dial()
+    with trio.fail_after(5):
+        while world.backbone.connections(EU_US):
+            await trio.lowlevel.checkpoint()
+        world.backbone.heal()
+        async with await world.dial() as stream:
+            assert await roundtrip(stream, b"kill") == b"kill"
+
+
 async def test_a_refusing_cut_ends_old_connections_and_refuses_new_ones(world: World) -> None:
     async with await world.dial() as stream:
         world.backbone.cut([EU_US], Manner.REFUSING)

@@ -12,6 +12,7 @@ firewall rule is set.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, unique
 
@@ -148,8 +149,29 @@ async def _passable(route: _Route) -> None:
         await route.healed.wait()
 
 
+async def _way_is_free(route: _Route, near: trio.SocketStream) -> bool:
+    """Wait until it is. False once whoever dials has given up: his packets would be sent no more, so after the heal nobody may hear of
+    him. Hundreds of dials that ended long ago would else reach the nodes in one moment, which no network does."""
+    if route.cut is None:
+        return True
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_gone, near, nursery.cancel_scope)
+        await _passable(route)
+        nursery.cancel_scope.cancel()
+        return True
+    return False
+
+
+async def _gone(near: trio.SocketStream, waiting: trio.CancelScope) -> None:
+    """Nobody speaks before he is answered: what comes from him now is his end."""
+    with suppress(trio.BrokenResourceError):
+        await near.receive_some(1)
+    waiting.cancel()
+
+
 async def _carry(route: _Route, near: trio.SocketStream, address: str) -> None:
-    await _passable(route)
+    if not await _way_is_free(route, near):
+        return
     host, _, port = address.rpartition(":")
     try:
         far = await trio.open_tcp_stream(host, int(port))
