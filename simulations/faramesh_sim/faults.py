@@ -60,7 +60,7 @@ class DiskFate(StrEnum):
     DAMAGED = "damaged"
     """A bit of a record flips."""
     WIPED = "wiped"
-    """A new, empty disk."""
+    """A new, empty disk; but the last one that holds anything of the mesh is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,8 @@ class Injector:
         else:
             machine.crash(applied=fate is DiskFate.APPLIED)
         disk = machine.disk
+        if fate is DiskFate.WIPED and not self._is_held_elsewhere(machine):
+            fate = DiskFate.KEPT
         match fate:
             case DiskFate.LOST:
                 disk.lose(LOST_BATCHES)
@@ -216,6 +218,12 @@ class Injector:
                 pass
         if fate in (DiskFate.LOST, DiskFate.OLDER, DiskFate.WIPED, DiskFate.DAMAGED):
             machine.forgot_at = self._world.engine.now
+
+    def _is_held_elsewhere(self, machine: "Machine") -> bool:
+        """Whether another disk holds the mesh. Where every disk is wiped at once nothing can come back, and nothing is learned."""
+        return any(
+            other.disk.commits for other in self._world.machines if other.honest and other is not machine
+        )
 
     def _churn(self, fault: Churn) -> _Begun | None:
         machines = fault.nodes.resolve(self._world, self._rng)

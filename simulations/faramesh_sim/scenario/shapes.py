@@ -197,7 +197,12 @@ FAULTS: tuple[Shape, ...] = (
         (
             *_SPAN,
             _NODES,
-            Key("disk", "disk", one_of(faults.DiskFate), "what is left of the disk"),
+            Key(
+                "disk",
+                "disk",
+                one_of(faults.DiskFate),
+                "what is left of the disk; the last one that holds anything of the mesh is not wiped",
+            ),
             Key("graceful", "graceful", FLAG, "stopped in order"),
         ),
         "processes are killed, and started again after `for`",
