@@ -167,7 +167,7 @@ class Rollouts:
 
     def _seen_of_line(self, record: Record, places: dict[KeyId, list[int]]) -> int:
         """How many plans of the line its signer had seen. Forks of one number count once."""
-        keys = self._records.chain.current.keys
+        keys = self._records.chain.keys
         seen = {keys[index].id: seq for index, seq in record.head.seen}
         seen[record.key] = record.head.seq - 1
         return sum(bisect_right(places[key], seq) for key, seq in seen.items() if key in places)

@@ -61,7 +61,7 @@ class Validity:
     def coverage(self, labels: Mapping[str, str]) -> Coverage:
         """Which keys' scopes cover an agent with these labels."""
         mask = 0
-        for index, key in enumerate(self._records.chain.current.keys):
+        for index, key in enumerate(self._records.chain.keys):
             if not key.scope.terms or key.scope.matches(labels):
                 mask |= 1 << index
         return mask
@@ -70,21 +70,21 @@ class Validity:
     def stamp(self) -> Stamp:
         """Judgements made at one stamp hold as long as it is the same."""
         chain = self._records.chain
-        return self._records.version, chain.version, chain.trusted.version, chain.rival is None
+        return self._records.version, chain.height, chain.trusted.version, chain.rival is None
 
     @property
     def ground(self) -> Stamp:
         """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what was judged of
         anything but kills holds as long as this is the same."""
         chain = self._records.chain
-        return self._records.ground, chain.version, chain.trusted.version, chain.rival is None
+        return self._records.ground, chain.height, chain.trusted.version, chain.rival is None
 
     @property
     def has_voids(self) -> bool:
         """Whether any key was cut or forked, so that something may have lost its grant."""
         chain = self._records.chain
         return bool(self._index.key_revocations) or any(
-            chain.cuts(key.id) or self._records.forked_at(key.id) is not None for key in chain.current.keys
+            chain.cuts(key.id) or self._records.forked_at(key.id) is not None for key in chain.keys
         )
 
     def restricts(self, record: Record) -> bool:
@@ -126,7 +126,7 @@ class Validity:
 
     def flooded(self, coverage: Coverage) -> tuple[RoleKey, ...]:
         """The keys that flooded, are not cut yet, and whose scope covers the agent."""
-        keys = self._records.chain.current.keys
+        keys = self._records.chain.keys
         return tuple(
             key
             for index, key in enumerate(keys)

@@ -77,7 +77,9 @@ class Flood:
 
     def offer_roots(self, link: Link, mono: int) -> None:
         """Send a peer the roots that it lacks, if any."""
-        if link.root_version < self._records.chain.version and not link.roots:
+        chain = self._records.chain
+        if link.root_version < chain.height and not link.roots:
+            link.root_version = chain.lacking(link.root_version)
             link.roots = True
             link.urgent_since = link.urgent_since or mono
             self._links.touch(link)
@@ -124,11 +126,12 @@ class Flood:
         chain = self._records.chain
         taken: list[bytes] = []
         room = ROOM
-        while link.root_version < chain.version and len(chain.envelopes[link.root_version]) <= room:
-            taken.append(chain.envelopes[link.root_version])
+        documents = chain.documents
+        while link.root_version < chain.height and len(documents[link.root_version]) <= room:
+            taken.append(documents[link.root_version])
             room -= len(taken[-1])
             link.root_version += 1
-        link.roots = link.root_version < chain.version
+        link.roots = link.root_version < chain.height
         return envelopes(MessageType.ROOTS, taken) if taken else None
 
     def _take(self, kind: MessageType, dirty: dict[RecordId, None]) -> bytes | None:

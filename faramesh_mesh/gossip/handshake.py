@@ -65,8 +65,8 @@ def make_hello(
         signer.public,
         incarnation,
         address,
-        chain.version,
-        newest(chain.envelopes[1:], _ROOTS_ROOM),
+        chain.height,
+        newest(chain.documents[1:], _ROOTS_ROOM),
         newest(enrolments, _ENROLMENTS_ROOM),
         signer.sign(proof_bytes(chain.mesh, link.ours, link.theirs)),
     )

@@ -178,4 +178,4 @@ class Holdings:
 
     def _now_held(self) -> Durable:
         trie = self.records.trie
-        return Durable(trie.count, trie.fingerprint, self.records.chain.version)
+        return Durable(trie.count, trie.fingerprint, self.records.chain.height)

@@ -8,8 +8,8 @@ from faramesh_mesh.gossip.events import Offered
 from faramesh_mesh.gossip.holdings import Holdings, Known
 from faramesh_mesh.gossip.links import Links
 from faramesh_mesh.records.body import digest_of
-from faramesh_mesh.records.envelope import open_root
-from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.envelope import open_root, root_id
+from faramesh_mesh.records.ids import NO_MESH, RecordId
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Reason, Rejected
@@ -31,7 +31,7 @@ class Offers:
 
     def take(self, offered: Offered, mono: int) -> bool:
         """Admit all that can be: roots first, because they say who may sign the records. Whether the roots grew."""
-        before = self._holdings.records.chain.version
+        before = self._holdings.records.chain
         roots = tuple(self._root(data) for data in offered.roots)
         records = tuple(self._record(data, mono) for data in offered.records)
         bodies = tuple(self._body(body, mono) for body in offered.bodies)
@@ -41,7 +41,7 @@ class Offers:
                 self._links.refuse(None, outcome.rejected, mono)
         # The batch that is about to be flushed carries all of it; duplicates may lie in an earlier one.
         self._waiting.append((self._holdings.batch + 1, Answered(offered.ticket, outcomes)))
-        return self._holdings.records.chain.version > before
+        return self._holdings.records.chain is not before
 
     @property
     def waits(self) -> bool:
@@ -66,8 +66,10 @@ class Offers:
     def _root_id(self, data: bytes) -> RecordId | None:
         chain = self._holdings.records.chain
         opened = open_root(data)
-        payloads = {root.encode(): record_id for root, record_id in zip(chain.roots, chain.ids, strict=True)}
-        return None if isinstance(opened, Rejected) else payloads.get(opened.payload)
+        if isinstance(opened, Rejected):
+            return None
+        first = opened.payload == chain.roots[0].encode()
+        return root_id(opened.payload, NO_MESH if first else chain.mesh)
 
     def _record(self, data: bytes, mono: int) -> Outcome:
         match self._holdings.admit(data):

@@ -52,7 +52,7 @@ class Parts:
     def summary(self, link: Link) -> Summary:
         """What this node holds, for a PING or PONG. A limited peer learns nothing of statuses."""
         records = self.holdings.records
-        version, fingerprint = records.chain.version, records.trie.fingerprint
+        version, fingerprint = records.chain.height, records.trie.fingerprint
         statuses = self.statuses.table.digest if link.stage is Stage.FULL else NO_STATUSES
         said = self.said
         if (

@@ -108,7 +108,7 @@ class Readiness:
 
     def _remember(self) -> None:
         """Keep what is held now, and look through the statuses that came before it."""
-        held = (self._records.chain.version, self._records.trie.count, self._records.trie.fingerprint)
+        held = (self._records.chain.height, self._records.trie.count, self._records.trie.fingerprint)
         if held in self._held:
             return
         self._held[held] = None

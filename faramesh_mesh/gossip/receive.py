@@ -163,15 +163,16 @@ class Receiver:
                 return None
 
     def _roots(self, link: Link, items: tuple[bytes, ...], mono: int) -> None:
-        before = self._parts.holdings.records.chain.version
+        before = self._parts.holdings.records.chain
         for data in items:
             grown = self._parts.holdings.extend(data)
             if isinstance(grown, Rejected) and grown.reason is not Reason.ROOT_GAP:
                 self._parts.links.refuse(link, grown, mono)
                 break
-        version = self._parts.holdings.records.chain.version
-        if version > before:
-            link.root_version = max(link.root_version, version)
+        chain = self._parts.holdings.records.chain
+        if chain is not before:
+            if chain.rival is None:
+                link.root_version = max(link.root_version, chain.height)
             self._parts.extended(link, mono)
 
     def _control(self, link: Link, message: Message, mono: int) -> None:
@@ -246,7 +247,7 @@ class Receiver:
         parts = self._parts
         if held.root_version != link.root_version:
             link.root_version = max(link.root_version, held.root_version)
-        version = parts.holdings.records.chain.version
+        version = parts.holdings.records.chain.height
         if link.root_version < version:
             parts.flood.offer_roots(link, mono)
         same = (

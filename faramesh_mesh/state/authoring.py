@@ -46,6 +46,6 @@ def head_of_kill(records: RecordSet, key: KeyId, at: int, journalled: ChainEnd =
     kill wider: an enrolment whose successor it does not name counts still.
     """
     head = next_head(records, key, at, journalled)
-    keys = records.chain.current.keys
+    keys = records.chain.keys
     first = sorted(head.seen, key=lambda entry: (Role.ENROL not in keys[entry[0]].roles, entry[0]))
     return Head(head.seq, head.prev, tuple(sorted(first[:MAX_SEEN_OF_KILL])), head.at)

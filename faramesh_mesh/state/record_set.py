@@ -167,8 +167,8 @@ class RecordSet:
         """Whether nothing held is judged otherwise for a record that was just added: a kill that continues its key's chain, alone
         under the last number, that does not use up the quota and that nothing held names or claims to have seen."""
         entry = self.chain.table.get(record.key) if record.kind is Kind.KILL else None
-        if entry is None:
-            return False
+        if entry is None or self.chain.rival is not None:
+            return False  # after a fork of the root the places that `_claimed` counts by may have moved
         seq = record.head.seq
         index, key = entry
         return (
@@ -239,7 +239,7 @@ class RecordSet:
                     self._evicted.append(surplus)
 
     def _follow_roots(self) -> None:
-        for key in self.chain.current.keys:
+        for key in self.chain.keys:
             for cut in self.chain.cuts(key.id):
                 self._named.add(cut.last)
                 self._stand(cut.last)

@@ -9,6 +9,7 @@ retired key signed before its cut stands without asking when it arrived.
 """
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from msgspec import structs
 
@@ -16,18 +17,25 @@ from faramesh_mesh.records.envelope import RootEnvelope, open_root, root_id, roo
 from faramesh_mesh.records.ids import NO_MESH, KeyId, MeshId, RecordId, mesh_id
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.root import Cut, RoleKey, Root, decode_root
+from faramesh_mesh.records.root import MAX_KEYS, Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Proof that the root keys signed two different documents of one version. Neither is preferred: whichever came first
-    is in the chain, and what is asked of the chain comes out the same for both orders."""
+    """Proof that the root keys signed two different documents of one version, and the branch that the other one begins: its
+    roots, their bytes as received and their ids, oldest first. Neither side is preferred: whichever came first is in the
+    chain, and what is asked of the chain comes out the same for both orders."""
 
     version: int
-    held: Root
-    other: Root
+    branch: tuple[Root, ...]
+    envelopes: tuple[bytes, ...]
+    ids: tuple[RecordId, ...]
+
+    @property
+    def newest(self) -> Root:
+        """The end of the branch."""
+        return self.branch[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,8 @@ class RootChain:
     """A verified chain of roots, oldest first; never empty. `envelopes` are their bytes as received.
 
     `rival` is set once two valid documents of one version were met: then trust itself has split, and grants count only
-    under the versions before (`trusted`).
+    under the versions before (`trusted`). Both sides are held and go on, so that regions that were apart come to hold the
+    same documents: a key that one side adds and a cut that it makes restrict everywhere.
     """
 
     mesh: MeshId
@@ -58,14 +67,15 @@ class RootChain:
     def threshold(self, role: Role) -> int:
         """How many distinct keys a record of this role needs: of all sides of a fork the most, so that a fork, which a
         retired root key can make, never lowers one."""
-        sides = (self.trusted,) if self.rival is None else (self.trusted, self.rival.held, self.rival.other)
-        return max(side.threshold(role) for side in sides)
+        return max(side.threshold(role) for side in (self.trusted, *self._sides))
 
     def cuts(self, key: KeyId) -> tuple[Cut, ...]:
         """Where the roots end the chain of a key: on either side of a fork."""
-        sides = (self.current,) if self.rival is None else (self.rival.held, self.rival.other)
         found = {
-            entry.cut for side in sides for entry in side.keys if entry.cut is not None and entry.id == key
+            entry.cut
+            for side in self._sides
+            for entry in side.keys
+            if entry.cut is not None and entry.id == key
         }
         return tuple(sorted(found, key=lambda cut: (cut.seq, cut.last)))
 
@@ -74,8 +84,34 @@ class RootChain:
         """The number of the newest version."""
         return self.roots[-1].version
 
+    @property
+    def documents(self) -> tuple[bytes, ...]:
+        """The envelopes of all roots held, of both sides of a fork; each comes after the one that it follows."""
+        return self.envelopes if self.rival is None else self.envelopes + self.rival.envelopes
+
+    @property
+    def height(self) -> int:
+        """How many documents are held, which is the version unless the chain has forked. What two nodes compare."""
+        return len(self.roots) + (0 if self.rival is None else len(self.rival.branch))
+
+    def lacking(self, height: int) -> int:
+        """From which of the `documents` on somebody who holds so many has to be told. Whoever holds fewer than a chain that has
+        forked holds one of the sides, nobody knows which."""
+        if height >= self.height or self.rival is None:
+            return height
+        return min(height, self.rival.version - 1)
+
+    @property
+    def keys(self) -> tuple[RoleKey, ...]:
+        """All keys that were ever named, retired ones included, by their places in the table."""
+        return tuple(key for _, key in self.table.values())
+
+    @property
+    def _sides(self) -> tuple[Root, ...]:
+        return (self.current,) if self.rival is None else (self.current, self.rival.newest)
+
     def key(self, key: KeyId) -> RoleKey | None:
-        """The entry of a key in the newest version, retired ones included."""
+        """The entry of a key in the newest version of either side, retired ones included."""
         entry = self.table.get(key)
         return None if entry is None else entry[1]
 
@@ -87,7 +123,8 @@ class RootChain:
     def extend(self, data: bytes, verify: Verify) -> "RootChain | Rejected":
         """The chain with one more version. A version that is held already gives the same chain.
 
-        A second, different, valid document of a version that is held gives the same chain with `rival` set.
+        A second, different, valid document of a version that is held gives the same chain with `rival` set, and what follows
+        that one makes the rival's branch longer.
         """
         opened = open_root(data)
         if isinstance(opened, Rejected):
@@ -95,18 +132,22 @@ class RootChain:
         root = _read(opened)
         if isinstance(root, Rejected):
             return root
-        if root.version > self.version + 1:
-            return Rejected(Reason.ROOT_GAP, f"version {root.version} offered, {self.version} held")
+        newest = max(side.version for side in self._sides)
+        if root.version > newest + 1:
+            return Rejected(Reason.ROOT_GAP, f"version {root.version} offered, {newest} held")
         if root.version == 1:
             return (
                 self
                 if mesh_id(opened.payload) == self.mesh
                 else Rejected(Reason.WRONG_MESH, "another root version 1")
             )
-        before = self.roots[root.version - 2]
-        if root.version <= self.version and root_id(opened.payload, self.mesh) == self.ids[root.version - 1]:
+        this = root_id(opened.payload, self.mesh)
+        if this in self.ids or (self.rival is not None and this in self.rival.ids):
             return self
-        broken = _breaks_succession(before, self.ids[root.version - 2], root)
+        before = self._before(root)
+        if before is None:
+            return Rejected(Reason.ROOT_RULE, "it does not name the version before it")
+        broken = _breaks_succession(before, root)
         if broken is not None:
             return Rejected(Reason.ROOT_RULE, broken)
         for signers, what in ((before, "of the version before"), (root, "of its own")):
@@ -114,21 +155,38 @@ class RootChain:
             need = signers.threshold(Role.ROOT)
             if have < need:
                 return Rejected(Reason.ROOT_THRESHOLD, f"{have} of {need} keys {what}")
-        if root.version <= self.version:
-            earlier = self.rival is not None and self.rival.version <= root.version
-            return (
-                self
-                if earlier
-                else replace(self, rival=Rival(root.version, self.roots[root.version - 1], root))
+        return self._with(root, data, this, after=before)
+
+    def _before(self, root: Root) -> Root | None:
+        """The document held that a root says it follows."""
+        for side, ids in ((self.roots, self.ids), *self._branches):
+            for held, held_id in zip(side, ids, strict=True):
+                if held.version == root.version - 1 and held_id == root.previous:
+                    return held
+        return None
+
+    @property
+    def _branches(self) -> tuple[tuple[tuple[Root, ...], tuple[RecordId, ...]], ...]:
+        return () if self.rival is None else ((self.rival.branch, self.rival.ids),)
+
+    def _with(self, root: Root, data: bytes, this: RecordId, *, after: Root) -> "RootChain":
+        """The chain with a root that may follow `after`. Of many rivals the one of the oldest version is kept."""
+        rival = self.rival
+        if after is self.current:
+            longer = replace(
+                self,
+                roots=(*self.roots, root),
+                envelopes=(*self.envelopes, data),
+                ids=(*self.ids, this),
             )
-        return RootChain(
-            self.mesh,
-            (*self.roots, root),
-            (*self.envelopes, data),
-            (*self.ids, root_id(opened.payload, self.mesh)),
-            _table(root),
-            self.rival,
-        )
+        elif rival is not None and after is rival.newest:
+            branch = Rival(rival.version, (*rival.branch, root), (*rival.envelopes, data), (*rival.ids, this))
+            longer = replace(self, rival=branch)
+        elif rival is None or root.version < rival.version:
+            longer = replace(self, rival=Rival(root.version, (root,), (data,), (this,)))
+        else:
+            return self
+        return replace(longer, table=_table(longer))
 
 
 def pin(data: bytes, verify: Verify, expected: MeshId | None) -> RootChain | Rejected:
@@ -148,7 +206,8 @@ def pin(data: bytes, verify: Verify, expected: MeshId | None) -> RootChain | Rej
     have, need = _count(opened, 1, mesh, root, verify), root.threshold(Role.ROOT)
     if have < need:
         return Rejected(Reason.ROOT_THRESHOLD, f"{have} of {need} keys of its own")
-    return RootChain(mesh, (root,), (data,), (root_id(opened.payload, NO_MESH),), _table(root))
+    chain = RootChain(mesh, (root,), (data,), (root_id(opened.payload, NO_MESH),), {})
+    return replace(chain, table=_table(chain))
 
 
 def _read(opened: RootEnvelope) -> Root | Rejected:
@@ -164,8 +223,20 @@ def _read(opened: RootEnvelope) -> Root | Rejected:
     return root
 
 
-def _table(root: Root) -> dict[KeyId, tuple[int, RoleKey]]:
-    return {key.id: (index, key) for index, key in enumerate(root.keys)}
+def _table(chain: RootChain) -> dict[KeyId, tuple[int, RoleKey]]:
+    """The keys of both sides: those of before a fork in their places, then what each side added, in an order on which all agree,
+    and as many as a `seen` vector has places for."""
+    sides = [(chain.ids[-1], chain.current)]
+    if chain.rival is not None:
+        sides = sorted(
+            [(chain.ids[chain.rival.version - 1], chain.current), (chain.rival.ids[0], chain.rival.newest)],
+            key=lambda each: each[0],
+        )
+    keys: dict[KeyId, RoleKey] = {}
+    for _, side in sides:
+        for key in side.keys:
+            keys.setdefault(key.id, key)
+    return {key.id: (index, key) for index, key in enumerate(islice(keys.values(), MAX_KEYS))}
 
 
 def _count(opened: RootEnvelope, version: int, mesh: MeshId, signers: Root, verify: Verify) -> int:
@@ -181,10 +252,8 @@ def _count(opened: RootEnvelope, version: int, mesh: MeshId, signers: Root, veri
     return len(good)
 
 
-def _breaks_succession(before: Root, before_id: RecordId, after: Root) -> str | None:
+def _breaks_succession(before: Root, after: Root) -> str | None:
     """Which rule the step from one version to the next breaks, or None."""
-    if after.previous != before_id:
-        return "it does not name the version before it"
     if after.name != before.name:
         return "the mesh's name changed"
     if len(after.keys) < len(before.keys):

@@ -95,7 +95,7 @@ def _fork(process: "Process", rng: "Rng") -> Node:
 
 def _equal(sides: tuple[Side, Side]) -> bool:
     one, two = (side.node.records for side in sides)
-    return one.trie.fingerprint == two.trie.fingerprint and one.chain.version == two.chain.version
+    return one.trie.fingerprint == two.trie.fingerprint and one.chain.height == two.chain.height
 
 
 def _take(sent: deque[bytes]) -> list[bytes]:

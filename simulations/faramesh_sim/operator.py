@@ -65,7 +65,7 @@ class Operator:
 
     def learn(self, records: Iterable[Record], bodies: Bodies, chain: RootChain) -> None:
         """See what a node shows: its records, in its order of admission."""
-        if chain.version > self.records.chain.version:
+        if chain.height > self.records.chain.height:
             self.records.succeed(chain)
         for record in records:
             if self.records.add(record).is_new:

@@ -256,7 +256,7 @@ class World:
         snapshot = process.gate.snapshot
         state = (
             process.node.records.version,
-            process.node.records.chain.version,
+            process.node.records.chain.height,
             process.bodies.version,
             None if snapshot is None else tuple(each.tally for each in snapshot.agents.values()),
         )

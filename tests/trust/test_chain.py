@@ -6,6 +6,7 @@ sees the attack go through.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -158,7 +159,7 @@ ATTACKS = [
     Attack("a key is exchanged", Reason.ROOT_RULE, "_breaks_succession", _changed(public=workshop.signer("mallory").public)),
     Attack("the mesh is renamed", Reason.ROOT_RULE, "_breaks_succession", _renamed),
     Attack(
-        "it follows another root", Reason.ROOT_RULE, "_breaks_succession",
+        "it follows another root", Reason.ROOT_RULE, "_before",
         lambda chain: replace(following(chain), previous=RecordId(bytes([9]) * 32)),
     ),
     Attack("a version is skipped", Reason.ROOT_GAP, "extend", lambda chain: replace(following(chain), version=3)),
@@ -178,6 +179,8 @@ def test_an_attack_on_the_chain_is_refused(attack: Attack, monkeypatch: pytest.M
             monkeypatch.setattr(chain_module, "_count", lambda *_: 99)
         case "_breaks_succession":
             monkeypatch.setattr(chain_module, "_breaks_succession", lambda *_: None)
+        case "_before":
+            monkeypatch.setattr(RootChain, "_before", lambda chain, _: chain.current)
         case _:
             return  # part of `extend` itself
     assert isinstance(extended(chain, document, attack.by), RootChain), (
@@ -285,7 +288,7 @@ def test_two_roots_of_one_version_are_a_rival_and_grants_go_back_to_the_one_befo
         split = grown.extend(second, verify)
         assert isinstance(split, RootChain)
         assert split.rival is not None
-        assert (split.rival.held, split.rival.other) == (
+        assert (split.current, split.rival.newest) == (
             grown.current,
             decode_root(open_root(second).payload),
         )
@@ -298,6 +301,90 @@ def test_two_roots_of_one_version_are_a_rival_and_grants_go_back_to_the_one_befo
             key.name for key in split.current.keys if key.cut is None and Role.ROOT in key.roles))  # fmt: skip
         assert isinstance(after, RootChain)
         assert after.rival == split.rival
+
+
+def _sides() -> tuple[RootChain, list[bytes], list[bytes]]:
+    """A chain of one root, and two branches of two documents each: both add a key and cut one."""
+    chain = pinned()
+    branches: list[list[bytes]] = []
+    for name, cut in (("dave", "carol"), ("erin", "alice")):
+        side, added = chain, workshop.role_key(name, frozenset({Role.KILL}))
+        for keys in ((*KEYS, added), (*retired(cut), added)):
+            grown = extended(side, following(side, keys), ("alice", "bob", "carol"))
+            assert isinstance(grown, RootChain)
+            side = grown
+        branches.append(list(side.envelopes[1:]))
+    return chain, branches[0], branches[1]
+
+
+def test_both_sides_of_a_fork_are_held_and_say_the_same_in_every_order() -> None:
+    """Regions that were apart while each rotated the root: else they never hold the same again, and a key that one of them
+    added or cut restricts there alone."""
+    chain, one, other = _sides()
+    seen: list[object] = []
+    for order in itertools.permutations([*one, *other]):
+        grown, waiting = chain, list(order)
+        while waiting:
+            data = waiting.pop(0)
+            result = grown.extend(data, verify)
+            if isinstance(result, Rejected):
+                assert result.reason in {Reason.ROOT_GAP, Reason.ROOT_RULE}, "its parent is not there yet"
+                waiting.append(data)
+            else:
+                grown = result
+        assert set(grown.documents) == {*chain.documents, *one, *other}
+        assert grown.height == len(grown.documents) == 5
+        assert grown.trusted == chain.current
+        cuts = {key.name: grown.cuts(key.id) for key in grown.keys}
+        seen.append((grown.table, cuts, [grown.threshold(role) for role in Role]))
+    assert all(each == seen[0] for each in seen)
+    table, cuts, _ = seen[0]  # type: ignore[misc]
+    assert [key.name for _, key in table.values()][: len(KEYS)] == [key.name for key in KEYS]
+    assert {key.name for _, key in table.values()} > {"dave", "erin"}
+    assert cuts["carol"] == cuts["alice"] == (CUT,)
+
+
+def test_whoever_lacks_a_side_of_a_fork_is_told_both() -> None:
+    """A height says how many documents somebody holds, not of which side."""
+    chain, one, other = _sides()
+    forked = chain
+    for data in (*one, *other):
+        grown = forked.extend(data, verify)
+        assert isinstance(grown, RootChain)
+        forked = grown
+    for held in ([], one[:1], one, other[:1], other, [*one, other[0]], [*other, one[0]]):
+        theirs = chain
+        for data in held:
+            longer = theirs.extend(data, verify)
+            assert isinstance(longer, RootChain)
+            theirs = longer
+        for data in forked.documents[forked.lacking(theirs.height) :]:
+            longer = theirs.extend(data, verify)
+            assert isinstance(longer, RootChain)
+            theirs = longer
+        assert theirs.height == forked.height
+        assert forked.lacking(theirs.height) == forked.height
+
+
+def test_of_many_rivals_the_one_of_the_oldest_version_is_kept() -> None:
+    """Else the holder of retired root keys fills memory with them. What is kept does not depend on their order."""
+    chain, one, other = _sides()
+    side = chain
+    for data in one:
+        longer = side.extend(data, verify)
+        assert isinstance(longer, RootChain)
+        side = longer
+    second = decode_root(open_root(one[0]).payload)
+    third = replace(following(side, second.keys), version=3, previous=side.ids[1])
+    younger = workshop.seal(third, chain.mesh, ("alice", "bob", "carol"))
+    for order in ((younger, other[0]), (other[0], younger)):
+        grown = side
+        for data in order:
+            longer = grown.extend(data, verify)
+            assert isinstance(longer, RootChain)
+            grown = longer
+        assert grown.rival is not None
+        assert (grown.rival.version, grown.height) == (2, 4)
 
 
 def test_a_rival_that_is_not_signed_is_nothing() -> None:

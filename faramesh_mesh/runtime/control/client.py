@@ -167,7 +167,7 @@ class ControlClient:
 
         frontier, start = tuple(records.frontier.items()), 0
         while True:
-            page = await self.pull(records.chain.version, frontier, start)
+            page = await self.pull(records.chain.height, frontier, start)
             records.succeed(self._extended(records.chain, page.roots))
             take(page.records)
             if page.next is None:
@@ -183,7 +183,7 @@ class ControlClient:
             if isinstance(extended, Rejected):
                 raise Untrusted(f"{self._target}: its chain of roots was refused: {extended}")
             chain = extended
-        if self._chain is None or chain.version > self._chain.version:
+        if self._chain is None or chain.height > self._chain.height:
             self._chain = chain
         return chain
 
@@ -242,7 +242,7 @@ class ControlClient:
         A grant counts for nothing here before all is held that its signer had seen. The node that showed it to him may have shown it
         to nobody else, and never will: so it is handed in with what he signed.
         """
-        ends = [(records.chain.current.keys[index].id, seq) for index, seq in records.frontier.items()]
+        ends = [(records.chain.keys[index].id, seq) for index, seq in records.frontier.items()]
         tips = [records.slot(key, seq)[0] for key, seq in ends]
         lacking: list[Record] = []
         for (key, seq), is_held in zip(ends, await self._on_disk(tips), strict=True):
@@ -340,7 +340,7 @@ class ControlClient:
     ) -> None:
         """The handshake; `connect` does it. Raises `Untrusted` when the other side proves nothing."""
         nonce = os.urandom(NONCE_SIZE)
-        greeting = Greeting(mesh or NO_MESH, 0 if chain is None else chain.version, nonce)
+        greeting = Greeting(mesh or NO_MESH, 0 if chain is None else chain.height, nonce)
         challenge = await self._ask(greeting, Challenge, CONNECT_SECONDS)
         checked = hello.check_node(challenge, chain, mesh, certificate, nonce, verify)
         if isinstance(checked, str):

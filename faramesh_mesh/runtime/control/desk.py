@@ -132,7 +132,7 @@ class Desk:
         )
         return Challenge(
             chain.mesh,
-            chain.envelopes[greeting.root_version : greeting.root_version + _MAX_ROOTS],
+            chain.documents[chain.lacking(greeting.root_version) :][:_MAX_ROOTS],
             self._signer.public,
             tuple(each.record.envelope for each in enrolled if each is not None)[:64],
             session.server_nonce,
@@ -173,7 +173,11 @@ class Desk:
         if request.start == 0 or request.frontier != session.frontier:
             session.frontier, session.beyond = request.frontier, records.after(dict(request.frontier))
         found, end = _fill(session.beyond, request.start)
-        roots = records.chain.envelopes[request.root_version :][:_MAX_ROOTS] if request.start == 0 else ()
+        roots = (
+            records.chain.documents[records.chain.lacking(request.root_version) :][:_MAX_ROOTS]
+            if request.start == 0
+            else ()
+        )
         if end is None:
             session.beyond = []
         return answers.RecordPage(roots, found, end, len(records), records.trie.fingerprint)

@@ -76,7 +76,7 @@ class Convergence(Invariant):
         process = machine.process
         if process is None:
             return b""
-        key = process.node.records.version, process.node.records.chain.version
+        key = process.node.records.version, process.node.records.chain.height
         known = self._known.get(process)
         if known is None or known[0] != key:
             known = self._known[process] = key, _fingerprint(machine)
@@ -101,7 +101,7 @@ def _fingerprint(machine: "Machine") -> bytes:
         return b""
     records = process.node.records
     digest = sha256(b"".join(sorted(record.id for record in records.in_order()))).digest()
-    return digest + records.chain.version.to_bytes(4, "big")
+    return digest + records.chain.height.to_bytes(4, "big")
 
 
 def _count(machine: "Machine") -> int:

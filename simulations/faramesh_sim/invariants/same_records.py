@@ -65,7 +65,7 @@ class SameRecords(Invariant):
 
     def _state(self, records: RecordSet, bodies: Bodies) -> _State:
         ended = sum(end <= self.world.wall for end in self._ends)
-        return records.trie.fingerprint, records.chain.version, bodies.digests(), ended
+        return records.trie.fingerprint, records.chain.height, bodies.digests(), ended
 
     def _anew(
         self, process: "Process", machine: "Machine", agent: str, authority: Authority, wall: int
