@@ -366,6 +366,15 @@ async def raw(plan: Plan) -> TlsStream:
     return stream
 
 
+async def test_an_operator_with_keys_is_served_over_the_unix_socket(tmp_path):
+    """An operator's home and a node on one machine: the client holds a key, and the socket asks for none."""
+    plan = made(tmp_path, 1)
+    async with running(*plan.members) as (node,):
+        mesh = plan.author.chain.mesh
+        async with connect(str(node.socket), mesh, plan.operator, plan.author.chain) as client:
+            assert (await client.info()).mesh == mesh
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

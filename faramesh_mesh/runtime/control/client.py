@@ -358,7 +358,7 @@ async def connect(
     """Connect to a node: `unix:///path`, `/path` or `host:port`.
 
     `mesh` is the pinned mesh id; None is for the Unix socket only, whose owner is this user already. `signer` is a role
-    key, needed over TCP. `chain` is the chain of roots that the caller holds, so that only newer ones are sent.
+    key, proved over TCP alone: whoever may open the socket needs none. `chain` is the chain of roots that the caller holds, so that only newer ones are sent.
 
     Raises `Unreachable`, `Untrusted`, `Refused`; `ValueError` for a target that is none.
     """
@@ -371,7 +371,7 @@ async def connect(
         raise Unreachable(f"{where}: no connection within {CONNECT_SECONDS:g} s")
     client = ControlClient(stream, str(where))
     try:
-        await client.open(mesh, chain, signer, certificate)
+        await client.open(mesh, chain, signer if isinstance(where, TcpTarget) else None, certificate)
         yield client
     finally:
         await trio.aclose_forcefully(stream)
