@@ -27,7 +27,10 @@ def test_a_failure_says_what_was_seen_and_how_to_repeat_it(simulation, tmp_path,
     assert (tmp_path / "out" / "mine.toml").is_file()
 
 
-def test_files_are_tests(pytester):
+@pytest.mark.parametrize("trio_mode", [False, True])
+def test_files_are_tests(pytester, trio_mode):
+    """Also beside pytest-trio's trio mode, which looks at the function of every test."""
+    pytester.makeini(f"[pytest]\ntrio_mode = {trio_mode}")
     folder = pytester.mkdir("scenarios")
     (folder / "good.toml").write_text('[sim]\nregions = { eu = 3 }\nchaos = "3s"\nsettle = "5s"\n')
     (folder / "bad.toml").write_text(
