@@ -123,7 +123,12 @@ def _run(
         terminal.refuse(refusal)
         raise typer.Exit(refusal.exit_code) from None
     except KeyboardInterrupt:
-        terminal.refuse(Refusal("interrupted", unchanged="what was sent before stays in force"))
+        terminal.refuse(
+            Refusal(
+                "interrupted",
+                unchanged="what was sent before, if anything, stays in force; nothing else was signed",
+            )
+        )
         raise typer.Exit(130) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise

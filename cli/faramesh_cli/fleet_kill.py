@@ -15,9 +15,10 @@ from faramesh_cli.parsing import Share, awaited, counted, duration_ms
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.fleet.preview import KillPreview, preview_kill
+from faramesh_mesh.host.fpl.glob import BadGlob, compile_tools
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON
-from faramesh_mesh.records.kill import MAX_TOOLS, Kill
+from faramesh_mesh.records.kill import MAX_TOOL, MAX_TOOLS, Kill
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, Record
 from faramesh_mesh.records.role import Role
@@ -56,7 +57,7 @@ def kill_agents(shell: Shell, request: KillRequest) -> Answer:
                 select(session.known, selector)
             preview = preview_kill(session.known.enrolled(), selector)
             if request.dry_run:
-                return _dry_run(session, preview)
+                return _dry_run(session, preview, request)
             _confirm(shell, session, preview, request)
             start = monotonic()
             (record,) = session.sign([_draft(selector, request)])
@@ -77,6 +78,16 @@ def _check_texts(request: KillRequest) -> None:
         raise misused(
             f"--tools: at most {MAX_TOOLS} globs in one kill", "use a wider glob, or kill the agent"
         )
+    for tool in request.tools:
+        if not 0 < len(tool.encode()) <= MAX_TOOL:
+            raise misused(
+                f"--tools {tool!r}: a glob has 1 to {MAX_TOOL} bytes", "without --tools all is denied"
+            )
+        try:
+            compile_tools(tool)
+        except BadGlob as error:
+            # Hosts take a malformed one to mean every tool: who asks for that says so.
+            raise misused(f"--tools {tool!r}: {error}", "without --tools all is denied") from None
 
 
 def _draft(selector: Selector, request: KillRequest) -> Draft:
@@ -111,7 +122,7 @@ def _confirm(shell: Shell, session: Session, preview: KillPreview, request: Kill
                 exit_code=ExitCode.REFUSED,
             )
         return
-    for line in _preview_lines(preview):
+    for line in _preview_lines(preview, request.tools):
         shell.terminal.progress(f"  {line}")
     ask_number(
         shell, f"{session.name}: kill {counted(hit, 'agent')}. Type {hit} to sign:", hit, "--confirm-max"
@@ -130,7 +141,10 @@ def recently_killed(known: Knowledge) -> set[str]:
     }
 
 
-def _dry_run(session: Session, preview: KillPreview) -> Answer:
+def _dry_run(session: Session, preview: KillPreview, request: KillRequest) -> Answer:
+    asked = [] if request.instance is not None else [f"with --confirm-max {len(preview.agents)}"]
+    if preview.is_most and request.instance is None and not request.alone:
+        asked.append("and --alone, once a second person has looked")
     return Answer(
         "kill-preview",
         {
@@ -140,18 +154,20 @@ def _dry_run(session: Session, preview: KillPreview) -> Answer:
             "regions": {region: hit for region, hit, _ in preview.regions},
             "selected_by_absence": list(preview.by_absence),
             "asks_for_second_person": preview.is_most,
+            "tools": list(request.tools),
         },
-        _preview_lines(preview),
+        _preview_lines(preview, request.tools),
         session.known.reach(),
-        todo=f"the same without --dry-run (in CI with --confirm-max {len(preview.agents)})",
+        todo="the same without --dry-run" + (f" (in CI {' '.join(asked)})" if asked else ""),
     )
 
 
-def _preview_lines(preview: KillPreview) -> list[str]:
+def _preview_lines(preview: KillPreview, tools: tuple[str, ...]) -> list[str]:
     regions = ", ".join(f"{region} {hit} of {enrolled}" for region, hit, enrolled in preview.regions if hit)
     lines = [
         f"{len(preview.agents)} of {counted(preview.fleet, 'agent')}: {some(preview.agents)}",
         f"by region: {regions}",
+        *([f"of their tools only: {some(tools)}"] if tools else []),
     ]
     if preview.is_most:
         lines.append("! more than half of the fleet: it asks for a second person, or --alone")
@@ -190,7 +206,10 @@ class Seen:
         pending = tuple(agent for agent in self._agents if agent not in self._after)
         total, denying = len(self._agents), len(self._after)
         took = f", attested after {max(self._after.values()):.2f} s" if self._after else ""
+        tools = self._record.payload.tools if isinstance(self._record.payload, Kill) else ()
         lines = [f"{self._record.short} {delivery}, denying {denying} of {total}{took}"]
+        if tools:
+            lines.append(f"  of their tools only: {some(tools)}")
         if pending:
             quiet = self._silent(pending)
             lines.append(f"  not acknowledged: {some(pending, 20)}" + (f" ({quiet} silent)" if quiet else ""))
@@ -207,6 +226,7 @@ class Seen:
             "not_acknowledged": list(pending),
             "seconds": max(self._after.values(), default=None),
             "bound": None,
+            "tools": list(tools),
         }
         undo = f"undo with faramesh-mesh fleet restore {self._record.short} --policy FILE --message …"
         return Answer(

@@ -146,6 +146,11 @@ def _answer(session: Session, view: RolloutView, did: str, wanted: int = 0) -> A
             ExitCode.NOT_AUTHORISED,
             f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",
         )
+    elif view.status is RolloutStatus.PROPOSED:
+        code, todo = (
+            ExitCode.NOT_AUTHORISED,
+            f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",
+        )
     elif view.status is RolloutStatus.COMPLETE:
         todo = f"faramesh-mesh fleet status {view.record.short}"
     return Answer(

@@ -17,12 +17,12 @@ from faramesh_cli.output import Answer, Json, now_ms
 from faramesh_cli.parsing import counted, duration_ms, portions
 from faramesh_cli.planning import Plan, plan, preview_json, preview_lines, refuse_conflict
 from faramesh_cli.policy_file import read_policy_file, refuse_unbound
-from faramesh_cli.refusal import Refusal
+from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
-from faramesh_mesh.records.policy import Policy
+from faramesh_mesh.records.policy import MAX_MESSAGE, Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import OnAbort
@@ -55,6 +55,7 @@ def push_policy(shell: Shell, request: PushRequest) -> Answer:
     selector = read_selector(request.target)
     stages = None if request.stages is None else portions(request.stages, "--stages")
     timeout_ms = duration_ms(request.timeout, "--timeout")
+    check_message(request.message)
     body = read_policy_file(request.policy)
     on_abort = None if request.on_abort is None else OnAbort[request.on_abort.upper()]
 
@@ -66,7 +67,7 @@ def push_policy(shell: Shell, request: PushRequest) -> Answer:
             replaced = tuple(find_rollout(session.known, one).record.id for one in request.supersedes)
             refuse_conflict(session.known, made, replaced)
             if request.dry_run:
-                return dry_run(session, made, "--confirm-count")
+                return dry_run(session, made, _canary_lines(session, made))
             confirm_count(shell, session.name, made, request)
             signed = sign(session, made, request, body, replaced)
             return await _delivered(session, made, signed, request, timeout_ms)
@@ -74,14 +75,31 @@ def push_policy(shell: Shell, request: PushRequest) -> Answer:
     return trio.run(push)
 
 
-def dry_run(session: Session, made: Plan, flag: str) -> Answer:
-    """What would be signed, and for whom."""
+def check_message(message: str) -> None:
+    """Refuse what no record can carry, before anything else is asked."""
+    if not message.strip() or len(message.encode()) > MAX_MESSAGE:
+        raise misused(f"--message has 1 to {MAX_MESSAGE} bytes", "say in a few words what changes, and why")
+
+
+def _canary_lines(session: Session, made: Plan) -> list[str]:
+    """Who of the canary can show nothing: a canary that runs nothing is watched in vain."""
+    known = session.known
+    canary = made.preview.cohort[: made.sizes[0]]
+    killed = [agent for agent in canary if known.fleet.kills_of(agent)]
+    heard = {agent: known.heard_of(agent) for agent in canary}
+    silent = [agent for agent, node in heard.items() if node is None or not node.is_alive]
+    lines = [f"! of the canary killed, so that it runs nothing: {some(killed)}"] if killed else []
+    return lines + ([f"! of the canary not heard lately: {some(silent)}"] if silent else [])
+
+
+def dry_run(session: Session, made: Plan, warned: list[str]) -> Answer:
+    """What would be signed, and for whom. `warned`: what to think of first, a line each."""
     return Answer(
         "push-preview",
         {"mesh": session.name, **preview_json(made)},
-        preview_lines(made),
+        [*preview_lines(made), *warned],
         session.known.reach(),
-        todo=f"the same without --dry-run (in CI with {flag} {made.count})",
+        todo=f"the same without --dry-run (in CI with --confirm-count {made.count})",
     )
 
 
@@ -162,6 +180,7 @@ async def _delivered(
         progress = progress_of(session.known, rollout.id)
         lines.append(progress.line())
         code = progress.exit_code(waited=True)
+    lines += _canary_lines(session, made)
     if not delivery.is_enough:
         lines.append("! fewer than three nodes hold it: it is offered again by the next command")
     if request.instance is not None:

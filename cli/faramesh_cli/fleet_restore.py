@@ -7,7 +7,7 @@ import trio
 from faramesh_cli.command import Shell, ask_number
 from faramesh_cli.drafts import policy_draft, rollout_draft, roster_body, vote_draft
 from faramesh_cli.exits import ExitCode
-from faramesh_cli.fleet_push import dry_run, lacking_signatures
+from faramesh_cli.fleet_push import check_message, dry_run, lacking_signatures
 from faramesh_cli.knowledge import Knowledge
 from faramesh_cli.naming import agent_names, find_kill, some
 from faramesh_cli.output import Answer
@@ -43,11 +43,14 @@ def restore_agents(shell: Shell, request: RestoreRequest) -> Answer:
     """Restore the agents that the named kills deny."""
     if (request.policy is None) != request.same_policy:
         raise misused(
-            "a restore brings a corrected policy",
+            "a restore brings a corrected policy"
+            if request.policy is None
+            else "--policy and --same-policy say opposite things",
             "give --policy FILE, or say --same-policy where the policy was not at fault",
         )
     if not request.message.strip():
         raise misused("a restore says what was corrected", "give --message TEXT")
+    check_message(request.message)
     stages = None if request.stages is None else portions(request.stages, "--stages")
     body = None if request.policy is None else read_policy_file(request.policy)
 
@@ -59,7 +62,7 @@ def restore_agents(shell: Shell, request: RestoreRequest) -> Answer:
                 refuse_unbound(request.policy, body, agent_names(made.agents))
             refuse_conflict(session.known, made, ())
             if request.dry_run:
-                return dry_run(session, made, "--confirm-count")
+                return dry_run(session, made, [])
             _confirm(shell, session, made, kills, request)
             drafts: list[Draft] = []
             if body is not None:
@@ -165,7 +168,7 @@ async def _answer(
     if lacking:
         line += f", waiting for {counted(lacking, 'more signature')}"
     elif view.cohort:
-        line += f", {some([agent for agent in view.cohort if agent not in still])} released"
+        line += f", {some([agent for agent in view.cohort if agent not in still]) or 'nobody'} released"
     lines = [line] + ([f"  still killed by another record: {some(still)}"] if still and not lacking else [])
     todo = (
         f"faramesh-mesh fleet promote {rollout.short}"

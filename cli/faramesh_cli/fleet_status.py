@@ -62,6 +62,8 @@ class Progress:
             return _CODES[self.view.status]
         if self.view.status is RolloutStatus.COMPLETE and not waited:
             return ExitCode.DONE
+        if waited and self.view.cohort and not self.running and not self.nacks:
+            return ExitCode.TIMEOUT  # killed, all of them: nobody has shown that it runs
         if self.nacks:
             return ExitCode.HELD
         if waited and self.pending:

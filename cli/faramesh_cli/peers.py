@@ -99,7 +99,9 @@ async def first_that_answers(
     shown = "; ".join(problems[:_SHOWN])
     more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     raise Refusal(
-        f"no node answers: {shown}{more}", todo="is the node running? name another one with --peer HOST:PORT"
+        f"no node answers: {shown}{more}",
+        unchanged="nothing was signed",
+        todo="is the node running? name another one with --peer HOST:PORT",
     )
 
 

@@ -46,7 +46,7 @@ def test_two_of_three_operators(production: Lab, policy: str, corrected: str):
     assert (proposed["status"], proposed["signatures_lacking"]) == ("PROPOSED", 1)
     rollout = proposed["rollout_short"]
     assert lab.decide("m1", 60).startswith("DENY (no policy yet)")
-    assert "stands behind" in lab.type("fleet", "cosign", rollout, "--key", "ops-1").out
+    assert "stands behind" in lab.type("fleet", "cosign", rollout, "--key", "ops-1", code=7).out
     assert "lacks the role" in lab.type("fleet", "cosign", rollout, "--key", "root-1", code=7).err
     lab.type("fleet", "cosign", rollout, "--key", "ops-2")
     lab.until(lambda: lab.decide("m1", 60).startswith("PERMIT"))

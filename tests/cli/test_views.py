@@ -109,6 +109,15 @@ def test_progress_by_attested_statuses(mesh: Observed):
     assert progress.line() == f"CANARY 1/2; new on 1 of 1: {canary}; not yet on the other 2"
 
 
+def test_a_canary_of_killed_agents_has_shown_nothing(mesh: Observed):
+    rollout = pushed(mesh)
+    canary = find_rollout(mesh.known(), rollout.short).cohort[0]
+    mesh.shop.kill(f"instance={canary}")
+    progress = progress_of(mesh.known(), rollout.id)
+    assert (progress.running, progress.pending) == ((), ())
+    assert progress.exit_code(waited=True) is ExitCode.TIMEOUT
+
+
 def test_a_host_that_cannot_run_it_makes_the_rollout_inconclusive(mesh: Observed):
     rollout = pushed(mesh)
     canary = find_rollout(mesh.known(), rollout.short).cohort[0]

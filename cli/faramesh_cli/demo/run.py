@@ -41,6 +41,8 @@ def run_demo(shell: Shell, agents: int, regions: int, keep: Path | None) -> Answ
     try:
         trouble = trio.run(_run, folder, agents, regions, report)
     except KeyboardInterrupt:
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)  # nobody asked for what is left of it, keys among it
         raise Refusal(
             "interrupted", unchanged="every process of the demo was ended", exit_code=ExitCode.ERROR
         ) from None
@@ -53,9 +55,12 @@ def run_demo(shell: Shell, agents: int, regions: int, keep: Path | None) -> Answ
 def _folder(keep: Path | None) -> Path:
     if keep is None:
         return Path(tempfile.mkdtemp(prefix="faramesh-demo-"))
-    if keep.exists() and any(keep.iterdir()):
-        raise misused(f"--keep {keep}: it is not empty")
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        if keep.exists() and any(keep.iterdir()):
+            raise misused(f"--keep {keep}: it is not empty")
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise misused(f"--keep {keep}: {error.strerror}", "name a new folder, or an empty one") from None
     return keep.resolve()
 
 
