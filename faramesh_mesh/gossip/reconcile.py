@@ -40,6 +40,14 @@ _PATIENCE = 4 * SECOND
 """For the next step or page. After that the exchange is given up; the next PING starts another."""
 _ASKED_FOR = 2 * SECOND
 """A record asked of one peer is not asked of another for so long."""
+_ASK_AGAIN = 20 * SECOND
+"""A record that a peer named and did not bring is not asked of it again for so long, so that meanwhile the others are asked.
+Shorter, and a few hostile peers that name what they withhold keep a node from asking anybody else."""
+_MOST_LACKING = 4_096
+"""Records asked of one peer that have not come: four steps full of names. A hostile one names what does not exist."""
+_PULL_FOR, _PULL_BRINGS = 15 * SECOND, 100
+"""In so long a pull must bring so many records, or another peer is asked: one that sends pages with nothing in them would
+else be the only one. An honest one brings that many in a tenth of a second."""
 _SLOWEST = 60 * SECOND
 """Pause between exchanges that change nothing: two nodes that admit different things (a newer root on its way, a
 hostile peer) must not talk about it every second."""
@@ -51,7 +59,8 @@ class _Session:
 
     until: int = 0
     """The exchange under way is given up at this time; 0 when there is none."""
-    lacking: dict[RecordId, None] = field(default_factory=dict)
+    lacking: dict[RecordId, int] = field(default_factory=dict)
+    """The records that were asked of the peer and have not come, and when."""
     cut_short: bool = False
     """Not all that differs fitted the steps of the exchange under way: another follows at once."""
     turn: int | None = None
@@ -59,6 +68,9 @@ class _Session:
     fruitless: int = 0
     not_before: int = 0
     last_seen: tuple[bytes, bytes] = (b"", b"")
+    pull_since: int = 0
+    pull_held: int = 0
+    """When the pull under way was looked at last, and how many records were held then."""
 
 
 class Reconcile:
@@ -115,7 +127,7 @@ class Reconcile:
         answer = self._descend(link, session, step, mono)
         self._push(link, step.wants, mono)
         for record_id in answer.wants:
-            session.lacking[record_id] = None
+            session.lacking[record_id] = mono
             self._asked[record_id] = mono
         link.bytes_left.grant(_RECORD_COST * len(answer.wants))
         session.until = 0 if answer.is_empty else mono + _PATIENCE
@@ -147,7 +159,8 @@ class Reconcile:
                 branches.append((below, trie.children(below)))
         wants: list[RecordId] = []
         for prefix, ids in step.leaves:
-            self._meet_leaf(link, prefix, ids, wants, mono)
+            self._meet_leaf(link, session, prefix, ids, wants, mono)
+        del wants[max(_MOST_LACKING - len(session.lacking), 0) :]
         if len(wants) > room // ID_SIZE:
             session.cut_short = True
             del wants[room // ID_SIZE :]
@@ -168,12 +181,21 @@ class Reconcile:
         return Step(branches=((prefix, trie.children(prefix)),))
 
     def _meet_leaf(
-        self, link: Link, prefix: Prefix, theirs: tuple[RecordId, ...], wants: list[RecordId], mono: int
+        self,
+        link: Link,
+        session: _Session,
+        prefix: Prefix,
+        theirs: tuple[RecordId, ...],
+        wants: list[RecordId],
+        mono: int,
     ) -> None:
         there = dict.fromkeys(theirs)
         self._push(link, [each for each in self._records.trie.ids(prefix) if each not in there], mono)
         for record_id in theirs:
             if record_id in self._records or prefix_of(record_id)[: len(prefix)] != prefix:
+                continue
+            owed_since = session.lacking.get(record_id)
+            if owed_since is not None and mono - owed_since < _ASK_AGAIN:
                 continue
             if mono - self._asked.get(record_id, -_ASKED_FOR) >= _ASKED_FOR:
                 wants.append(record_id)
@@ -196,6 +218,7 @@ class Reconcile:
         if self._pulling is not None:
             return
         self._pulling = link.id
+        session.pull_since, session.pull_held = mono, self._records.trie.count
         self._pull(link, session, 0, mono)
 
     def _pull(self, link: Link, session: _Session, start: int, mono: int) -> None:
@@ -273,10 +296,18 @@ class Reconcile:
             if session.until and session.until <= mono:
                 session.until = 0
                 session.turn = None
+                for record_id in session.lacking:
+                    self._asked.pop(record_id, None)
                 session.lacking.clear()
                 if self._pulling == link_id:
                     self._pulling = None
                     session.not_before = mono + _PATIENCE
+            elif self._pulling == link_id and mono - session.pull_since >= _PULL_FOR:
+                held = self._records.trie.count
+                if held - session.pull_held < _PULL_BRINGS:
+                    self._pulling, session.turn, session.until = None, None, 0
+                    session.not_before = mono + _SLOWEST
+                session.pull_since, session.pull_held = mono, held
         if self._asked and not any(session.lacking for session in self._sessions.values()):
             self._asked.clear()
 

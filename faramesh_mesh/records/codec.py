@@ -90,13 +90,14 @@ def decode(data: bytes, what: str, longest: int = MAX_RECORD_ITEMS) -> "Fields":
             max_bin_len=size,
             max_ext_len=0,
         )
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
+    except (ValueError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise Malformed(f"{what}: not MessagePack within limits ({type(error).__name__})") from None
     if not isinstance(value, list):
         raise Malformed(f"{what}: not an array")
     try:
         again = _ENCODER.encode(value)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # The last is of a thousand arrays in each other, which the reader takes and the writer does not.
         raise Malformed(f"{what}: {type(error).__name__}", Reason.NOT_CANONICAL) from None
     if again != data:
         raise Malformed(what, Reason.NOT_CANONICAL)
@@ -122,7 +123,13 @@ def decode_rows(data: bytes, what: str, width: int) -> "Iterator[Fields]":
         try:
             value = rows.unpack()
             again = _ENCODER.encode(value)
-        except (ValueError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+            msgpack.exceptions.UnpackException,
+        ) as error:
             raise Malformed(f"{what}: not MessagePack within limits ({type(error).__name__})") from None
         if not isinstance(value, list):
             raise Malformed(f"{what}: a row is not an array")

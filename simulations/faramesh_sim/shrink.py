@@ -171,8 +171,12 @@ def _with_faults(scenario: Scenario, faults: tuple[Fault, ...]) -> Scenario:
 
 
 def _with_ops(scenario: Scenario, ops: tuple[Op, ...]) -> Scenario | None:
-    """The same with these operations, unless one of them refers to what another one would have made."""
+    """The same with these operations, unless one of them, or what is expected, refers to what another one would have made."""
     made = {name for op in ops if (name := getattr(op, "name", ""))}
+    lost = {name for op in scenario.ops if (name := getattr(op, "name", ""))} - made
+    expected = {plan for plan, _ in scenario.expect.status} | {plan for _, plan in scenario.expect.running}
+    if lost & expected:
+        return None
     for op in ops:
         for name in _refers(op):
             if name not in made:

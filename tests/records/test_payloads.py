@@ -15,7 +15,7 @@ from records import samples, strategies
 
 from faramesh_mesh.records.body import CHUNK
 from faramesh_mesh.records.chain import MAX_SEQ, NO_EXTRA, Head
-from faramesh_mesh.records.codec import UINT_MAX, Fields, decode, encode
+from faramesh_mesh.records.codec import UINT_MAX, Fields, decode, decode_rows, encode
 from faramesh_mesh.records.envelope import OVERHEAD
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kill import MAX_KILL_SELECTOR, MAX_SEEN_OF_KILL, MAX_TOOL, MAX_TOOLS, Kill
@@ -175,6 +175,16 @@ FOREIGN = {
 def test_what_the_dialect_does_not_have_is_refused(payload: bytes) -> None:
     with pytest.raises(Malformed):
         decode(payload, "x")
+
+
+@pytest.mark.parametrize("depth", [*range(990, 1_030), 2_000])
+def test_arrays_within_arrays_are_refused_at_every_depth(depth: int) -> None:
+    """The reader takes 1 023 of them, the writer 999: what lies between ended the process that read it."""
+    data = b"\x91" * depth + b"\xc0"
+    for read_all in (lambda: decode(data, "x").items("n", 1, lambda fields: fields.uint("n")),
+                     lambda: [row.uint("n") for row in decode_rows(data, "x", 1)]):  # fmt: skip
+        with pytest.raises(Malformed):
+            read_all()
 
 
 @pytest.mark.parametrize(

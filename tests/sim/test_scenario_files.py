@@ -108,6 +108,18 @@ def test_every_mistake_is_named_with_its_line_its_key_and_what_was_expected():
     assert str(caught.value).startswith("bad.toml: line 2: title: found 3, expected a text")
 
 
+def test_what_is_expected_of_nobody_is_a_mistake():
+    """It would hold whatever happens: `denied = ["n99"]` passed."""
+    text = '[sim]\nregions = { eu = 2 }\n[expect]\ndenied = ["n99"]\nstatus = { r9 = "COMPLETE" }\nrunning = { n00 = "r9" }\n'
+    with pytest.raises(ScenarioError) as caught:
+        parse(text, "bad", HERE)
+    assert {(mistake.line, mistake.key) for mistake in caught.value.mistakes} == {
+        (4, "expect.denied"),
+        (5, "expect.status.r9"),
+        (6, "expect.running.n00"),
+    }
+
+
 @pytest.mark.parametrize(("text", "line"), [("title = ", 1), ("[sim]\nregions = {", 2), ("a = 1\na = 2", 2)])
 def test_what_is_no_toml_has_a_line_too(text, line):
     with pytest.raises(ScenarioError) as caught:

@@ -27,6 +27,9 @@ from faramesh_sim.targets import Target, Who, parse_target
 
 __all__ = ["ScenarioError", "load", "parse"]
 
+BASE = "base"
+"""What the plan that runs before anything else happens is called."""
+
 _ROLES = {role.name.lower(): role for role in Role if role not in (Role.CONTROLLER, Role.READER)}
 _TITLE = Key("title", "title", TEXT, "one line that says what it shows")
 _NAME = Key("name", "name", NAME, "its name; that of the file where it is missing")
@@ -324,18 +327,33 @@ class _Loader:
                     table.mistake("by", f"keys of the mesh: {', '.join(sorted(keys))}", name)
             for key, name in _referred(op):
                 if name not in plans:
-                    known = ", ".join(plans) or "there are none"
-                    table.mistake(key, f"the name of an earlier push, restore or kill ({known})", name)
+                    table.mistake(key, _known(plans), name)
             self._check_target(table, "via", op.via, names, joins)
             region = getattr(op, "region", None)
             if region is not None and region not in regions:
                 table.mistake("region", f"one of the regions {', '.join(sorted(regions))}", region)
+        self._check_expected(scenario.expect, plans, {agent.name for agent in scenario.fleet}, joins)
         for table, fault in zip(faults, scenario.faults, strict=True):
             self._check_time(table, fault.at, scenario)
             for key, attribute in (("nodes", "nodes"), ("from", "a"), ("to", "b")):
                 target = getattr(fault, attribute, None)
                 if isinstance(target, Target):
                     self._check_target(table, key, target, names, joins)
+
+    def _check_expected(self, expect: Expect, plans: dict[str, Op], agents: set[str], joins: bool) -> None:
+        """What is expected of somebody who is not there would hold, or fail, whatever happens."""
+        table = self._top.table("expect")
+        for agent in expect.denied:
+            if agent not in agents and not joins:
+                table.mistake("denied", "agents of the fleet", agent)
+        for agent, plan in expect.running:
+            if agent not in agents and not joins:
+                table.table("running").mistake(agent, "an agent of the fleet", agent)
+            if plan not in plans and plan != BASE:
+                table.table("running").mistake(agent, _known(plans), plan)
+        for plan, _ in expect.status:
+            if plan not in plans and plan != BASE:
+                table.table("status").mistake(plan, _known(plans), plan)
 
     @staticmethod
     def _check_time(table: Table, at: int, scenario: Scenario) -> None:
@@ -346,6 +364,10 @@ class _Loader:
     def _check_target(table: Table, key: str, target: Target, names: set[str], joins: bool) -> None:
         if target.who is Who.NAME and target.text not in names and not (joins and target.text[0] == "j"):
             table.mistake(key, "an agent or region of the fleet", target.text)
+
+
+def _known(plans: Iterable[str]) -> str:
+    return f"the name of an earlier push, restore or kill ({', '.join(plans) or 'there are none'})"
 
 
 def _introduced(op: Op) -> tuple[str, ...]:
