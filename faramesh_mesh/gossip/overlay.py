@@ -343,9 +343,13 @@ class Overlay:
             self.leave(ours[0])
 
     def _drop_one(self, keep: Link | None) -> None:
-        """Take leave of one link: of the region that has most of them."""
+        """Take leave of one link: of the region that has most of them. The older half stays, and of the younger one what this node
+        chose for itself if it can, so that a dozen members who ask to be let in over and over do not become all that it hears (Heilman et
+        al., "Eclipse attacks on Bitcoin's peer-to-peer network", USENIX Security 2015)."""
         sizes: dict[str, int] = {}
-        links = [link for link in self._links.full.values() if link is not keep]
+        held = [link for link in self._links.full.values() if link is not keep]
+        young = held[len(held) // 2 :]
+        links = [link for link in young if link.dialled is None] or young
         for link in links:
             region = link.region
             sizes[region] = sizes.get(region, 0) + 1
