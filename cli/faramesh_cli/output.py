@@ -166,9 +166,17 @@ def now_ms() -> int:
 
 def instant(ms: int) -> str:
     """A time for programs: `2025-03-01T14:03:20.123Z`."""
-    return datetime.fromtimestamp(ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _moment(ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def clock(ms: int) -> str:
     """A time for people: `14:03:20Z`."""
-    return datetime.fromtimestamp(ms / 1_000, UTC).strftime("%H:%M:%SZ")
+    return _moment(ms).strftime("%H:%M:%SZ")
+
+
+_LAST_MS = 253_402_300_799_000
+"""The last second of the year 9999, which is the last that `datetime` knows. A signer may write any later time."""
+
+
+def _moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(min(ms, _LAST_MS) / 1_000, UTC)

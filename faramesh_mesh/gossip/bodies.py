@@ -32,12 +32,14 @@ _LEAST_PATIENCE = SECOND
 
 @dataclass(slots=True)
 class _Fetch:
-    """A body on its way. `asked` are the chunks asked for: of whom, and until when."""
+    """A body on its way. `asked` are the chunks asked for: of whom, and until when. `stalled` are peers that had it and did not
+    bring what was asked: the others come first."""
 
     size: int
     manifest: Manifest | None = None
     sources: dict[LinkId, None] = field(default_factory=dict)
     absent: dict[LinkId, None] = field(default_factory=dict)
+    stalled: dict[LinkId, None] = field(default_factory=dict)
     inquiries: dict[LinkId, int] = field(default_factory=dict)
     chunks: dict[int, bytes] = field(default_factory=dict)
     asked: dict[int, tuple[LinkId, int]] = field(default_factory=dict)
@@ -88,7 +90,8 @@ class BodyExchange:
         fetch.inquiries.pop(link.id, None)
         fetch.absent.pop(link.id, None)
         fetch.manifest = claimed
-        fetch.sources[link.id] = None
+        if link.id not in fetch.stalled:
+            fetch.sources[link.id] = None
         self._ask_chunks(message.digest, fetch, mono)
 
     def on_absent(self, link: Link, message: Absent, mono: int) -> None:
@@ -138,10 +141,11 @@ class BodyExchange:
         if fetch.inquiries or any(source in self._links.full for source in fetch.sources):
             return
         for link in self._links.full.values():
-            if link.id not in fetch.absent:
+            if link.id not in fetch.absent and link.id not in fetch.stalled:
                 fetch.inquiries[link.id] = mono + _patience(link)
                 self._links.errand(link, WantBody(digest), digest)
                 return
+        fetch.stalled.clear()
 
     def _ask_chunks(self, digest: Digest, fetch: _Fetch, mono: int) -> None:
         if fetch.manifest is None:
@@ -179,7 +183,8 @@ class BodyExchange:
         interests[message.digest] = None
         if len(interests) > MAX_INTERESTS:
             del interests[next(iter(interests))]
-        self._links.errand(link, Absent(message.digest), message.digest)
+        if len(link.errands) < MAX_INTERESTS:  # a peer that asks and does not read is answered no more
+            self._links.errand(link, Absent(message.digest), message.digest)
 
     def on_want_chunk(self, link: Link, message: WantChunk) -> None:
         """A peer asks for a chunk."""
@@ -215,6 +220,7 @@ class BodyExchange:
         for fetch in self._fetches.values():
             fetch.sources.pop(link.id, None)
             fetch.absent.pop(link.id, None)
+            fetch.stalled.pop(link.id, None)
             fetch.inquiries.pop(link.id, None)
             for index in [index for index, (source, _) in fetch.asked.items() if source == link.id]:
                 del fetch.asked[index]
@@ -230,6 +236,7 @@ class BodyExchange:
             for index in [index for index, (_, until) in fetch.asked.items() if until <= mono]:
                 source, _ = fetch.asked.pop(index)
                 fetch.sources.pop(source, None)
+                fetch.stalled[source] = None
         for digest in [digest for digest, fetch in self._fetches.items() if mono >= fetch.renew_at]:
             self._renew(digest, self._fetches[digest], mono)
         self._proceed(mono)
@@ -238,6 +245,7 @@ class BodyExchange:
         """Ask everybody again. A body that nobody has lets the next one have its turn."""
         fetch.renew_at = mono + RENEW_EVERY
         fetch.absent.clear()
+        fetch.stalled.clear()
         if not fetch.sources and not fetch.chunks and len(self._wanted) > MAX_FETCHES:
             del self._fetches[digest]
             self._wanted[digest] = self._wanted.pop(digest)

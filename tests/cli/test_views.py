@@ -9,6 +9,7 @@ from faramesh_cli.fleet_kill import recently_killed
 from faramesh_cli.fleet_list import rows_of, spoken_for
 from faramesh_cli.fleet_status import progress_of
 from faramesh_cli.naming import find_kill, find_rollout, read_selector
+from faramesh_cli.output import clock, instant
 from faramesh_cli.refusal import Refusal
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.records.record import Record
@@ -92,6 +93,12 @@ def test_an_older_status_never_replaces_a_newer(mesh: Observed):
     report = known.report("m1")
     assert report is not None
     assert report.kills
+
+
+def test_a_time_that_no_calendar_has_is_shown_as_the_last_one():
+    """A signer may write any: one record must not keep anybody from seeing the others."""
+    assert instant((1 << 63) - 1) == "9999-12-31T23:59:59.000Z"
+    assert clock((1 << 63) - 1) == "23:59:59Z"
 
 
 def test_progress_by_attested_statuses(mesh: Observed):

@@ -17,7 +17,8 @@ from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.effects import Send
 from faramesh_mesh.gossip.events import Connected, LinkId, Received, Writable
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
-from faramesh_mesh.gossip.messages import Encoded, Hello, Neighbour, Ping, Step, Summary
+from faramesh_mesh.gossip.messages import BodyManifest, Encoded, Hello, Neighbour, Ping, Step, Summary
+from faramesh_mesh.records.body import digest_of, manifest
 from faramesh_mesh.records.record import Record
 
 OURS = b"o" * 32
@@ -140,6 +141,32 @@ def test_names_of_what_does_not_exist_take_bounded_memory_and_buy_nothing():
     assert sum(len(session.lacking) for session in parts.reconcile._sessions.values()) <= 4_096
     assert len(parts.reconcile._asked) <= 4_096
     assert link.bytes_left.left <= 16 << 20
+
+
+def test_a_peer_that_has_a_body_and_sends_none_of_it_is_not_the_only_one_asked():
+    """`_Fetch.stalled`: else the oldest link, with a true manifest fifty times a second, keeps a tighter policy from a host."""
+    shop = workshop.Workshop(workshop.chain_of(workshop.root(workshop.starter_keys())))
+    names = [f"n{at}" for at in range(6)]
+    for name in (*names, "evil"):
+        shop.enrol(name)
+    net = Net(shop.chain)
+    records = tuple(shop.records.in_order())
+    hosts = [net.add(name, records, seeds=("n0:7420", "n1:7420")) for name in names]
+    victim = hosts[-1]
+    evil = Member(net, shop, victim, "evil", 9_000)
+    evil.comes()
+    evil.says(Neighbour(True))
+    body = b"agent * {\n default deny\n}\n"
+    whole = manifest(body)
+    evil.does(lambda: evil.says(BodyManifest(digest_of(body), whole.size, whole.chunks)), SECOND // 50)
+    net.run(10)
+    policy = shop.policy(body.decode())
+    rollout = shop.rollout(policy, tuple(names))
+    vote = shop.vote(rollout, 1)
+    bodies = tuple(held for digest in shop.bodies.digests() if (held := shop.bodies.get(digest)) is not None)
+    net.offer(hosts[0], policy, rollout, vote, bodies=bodies)
+    net.run(30, until=lambda: digest_of(body) in victim.node.bodies)
+    assert digest_of(body) in victim.node.bodies
 
 
 @pytest.mark.parametrize("hosts", [24])

@@ -55,6 +55,7 @@ from faramesh_mesh.runtime.control.requests import (
     Watch,
 )
 from faramesh_mesh.runtime.control.texts import printable
+from faramesh_mesh.runtime.control.transport import check_owner
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.node import open_node
@@ -364,6 +365,19 @@ async def raw(plan: Plan) -> TlsStream:
     )
     await stream.do_handshake()
     return stream
+
+
+def test_the_socket_of_another_user_is_not_asked(tmp_path, monkeypatch):
+    """In a folder for temporary files anybody may put a socket where a node's was, and permit everything."""
+    path = tmp_path / "control.sock"
+    path.touch()
+    if os.getuid() == 0:
+        os.chown(path, 4_242, -1)
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid)
+    check_owner(str(path))
+    monkeypatch.setattr(os, "getuid", lambda: path.stat().st_uid + 1)
+    with pytest.raises(Untrusted, match="belongs to another user"):
+        check_owner(str(path))
 
 
 async def test_an_operator_with_keys_is_served_over_the_unix_socket(tmp_path):

@@ -15,6 +15,7 @@ from faramesh_mesh.runtime.control.answers import Answer, Challenge, Failed
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import UnixTarget, parse_target
 from faramesh_mesh.runtime.control.requests import NONCE_SIZE, Greeting, Request
+from faramesh_mesh.runtime.control.transport import check_owner
 
 ANSWER_SECONDS = 2.0
 """A decision takes microseconds; a node that takes seconds is as good as gone, and the call is denied."""
@@ -75,6 +76,7 @@ class LocalClient:
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.settimeout(ANSWER_SECONDS)
+            check_owner(self._path)
             sock.connect(self._path)
             _greeted(_one(sock, Greeting(NO_MESH, 0, os.urandom(NONCE_SIZE))), self._path)
         except BaseException:

@@ -1,7 +1,9 @@
 """How a client reaches a node: over its Unix socket, or TLS on the mesh port."""
 
+import os
 import ssl
 from hashlib import sha256
+from pathlib import Path
 
 import trio
 
@@ -17,6 +19,7 @@ async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     """
     try:
         if isinstance(where, UnixTarget):
+            check_owner(where.path)
             return await trio.open_unix_socket(where.path), hello.NO_CERTIFICATE
         tcp = await trio.open_tcp_stream(where.host, where.port)
     except OSError as error:
@@ -32,6 +35,14 @@ async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
             raise Unreachable(f"{where}: no TLS ({cause_of(error)}); is this a mesh port?") from None
         raise
     return stream, sha256(certificate).digest()
+
+
+def check_owner(path: str) -> None:
+    """Refuse the socket of another user: whoever may write to a folder for temporary files could answer in the node's stead.
+    Root may ask anybody's node. Raises `Untrusted`, `OSError` where there is no socket."""
+    owner = Path(path).stat().st_uid
+    if os.getuid() not in (0, owner) and owner != 0:
+        raise Untrusted(f"{path}: it belongs to another user (uid {owner}), who could answer anything")
 
 
 def _check_lane(stream: trio.SSLStream[trio.SocketStream], where: protocol.Target) -> None:
