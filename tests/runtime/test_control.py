@@ -2,6 +2,7 @@
 
 import os
 import struct
+from contextlib import AsyncExitStack
 from io import StringIO
 
 import pytest
@@ -426,6 +427,18 @@ async def test_a_client_that_says_nothing_is_dropped(tmp_path, monkeypatch):
     async with running(*plan.members), await raw(plan) as stream:
         with trio.fail_after(SECONDS):
             assert await stream.receive_some() == b""
+
+
+async def test_strangers_that_say_nothing_keep_no_operator_out(tmp_path, monkeypatch):
+    """A newer connection takes the place of the oldest that has proved no key; else a few dozen of them close a node."""
+    monkeypatch.setattr(server, "MAX_GREETING", 2)
+    plan = made(tmp_path, 1)
+    async with AsyncExitStack() as strangers, running(*plan.members):
+        held = [await strangers.enter_async_context(await raw(plan)) for _ in range(3)]
+        async with connect(at(plan), plan.author.chain.mesh, plan.operator) as client:
+            assert (await client.info()).mesh == plan.author.chain.mesh
+        with trio.fail_after(SECONDS):
+            assert await held[0].receive_some() == b""
 
 
 async def test_too_many_clients_are_told_so(tmp_path, monkeypatch):

@@ -18,6 +18,9 @@ MAX_REMOTE = 32
 """Clients over TCP: operators and their scripts. Each may hold 1.3 MB of a message."""
 MAX_LOCAL = 128
 """Clients of the Unix socket: the agents of one host, which stay connected."""
+MAX_GREETING = 32
+"""Connections over TCP that have not proved a key yet. A newer one takes the place of the oldest: strangers who connect and say
+nothing must not keep operators out, and whoever has a key proves it in two round trips."""
 GREETING_SECONDS = 5.0
 """From the connection to the client's proof."""
 IDLE_SECONDS = 300.0
@@ -84,6 +87,9 @@ class ControlServer:
         self._verify = verify
         self._log = log
         self._remote = 0
+        """Clients over TCP that have proved a key."""
+        self._greeting: dict[trio.CancelScope, None] = {}
+        """Those that have not, oldest first."""
         self._local = 0
 
     async def serve_local(self, stream: trio.SocketStream) -> None:
@@ -98,12 +104,11 @@ class ControlServer:
     async def serve_remote(self, opened: Opened) -> None:
         """Serve one connection of the control lane."""
         stream, peer = opened
-        self._remote += 1
+        session = Session(local=False, certificate=peer.ours, proven=False)
         try:
-            session = Session(local=False, certificate=peer.ours, proven=False)
-            await self._serve(stream, session, full=self._remote > MAX_REMOTE)
+            await self._serve(stream, session, full=False)
         finally:
-            self._remote -= 1
+            self._remote -= session.proven
 
     async def _serve(self, stream: trio.abc.Stream, session: Session, *, full: bool) -> None:
         wire = _Wire(stream, bytearray())
@@ -111,7 +116,21 @@ class ControlServer:
             if full:
                 await wire.answer(Failed(Code.BUSY, "too many clients: try again, or another node"))
                 return
-            await self._greet(wire, session)
+            with trio.CancelScope() as greeting:
+                if not session.proven:
+                    self._greeting[greeting] = None
+                    if len(self._greeting) > MAX_GREETING:
+                        oldest = next(iter(self._greeting))
+                        del self._greeting[oldest]
+                        oldest.cancel()
+                try:
+                    await self._greet(wire, session)
+                finally:
+                    self._greeting.pop(greeting, None)
+            if greeting.cancelled_caught:
+                why = "a newer connection took its place"
+                self._log.limited("control", "client dropped", why=why, local=False)
+                return
             await self._answer_all(wire, session)
         except _EndedError as error:
             if str(error):
@@ -145,6 +164,9 @@ class ControlServer:
             )
             if key is None:
                 await self._refuse(wire, Code.NOT_AUTHORISED, "no key of this mesh's root proved itself")
+            if self._remote >= MAX_REMOTE:
+                await self._refuse(wire, Code.BUSY, "too many clients: try again, or another node")
+            self._remote += 1
             session.proven = True
             await wire.answer(Welcome())
             return
