@@ -45,6 +45,10 @@ def judge(
     facts = {**dict(terms.labels), INSTANCE: join.agent}
     if not (issuer.scope.matches(facts) and key.scope.matches(facts)):
         return Refusal.OUT_OF_SCOPE
+    held = fleet.enrolled(join.agent)
+    if held is not None and not issuer.scope.matches({**dict(held.enrolment.labels), INSTANCE: join.agent}):
+        # The enroller's key may be wider: it must not carry an agent out of a team for whoever issued a token of another one.
+        return Refusal.OUT_OF_SCOPE
     accepted = _name(fleet, grant, join)
     if isinstance(accepted, Accepted) and accepted.held is None and used >= terms.uses:
         return Refusal.USED_UP
