@@ -127,8 +127,9 @@ def _one(session: Session, view: RolloutView) -> Answer:
     for agent in progress.running:
         report = known.report(agent)
         if report is not None:
-            total = report.permits + report.denies + report.defers
+            total = report.permits + report.denies + report.defers + report.errors
             denied = f", deny {100 * report.denies / total:.1f} %, defer {report.defers}" if total else ""
+            denied += f", errors {report.errors}" if report.errors else ""
             lines.append(f"  {agent}: {counted(total, 'decision')}{denied}")
     lines += [f"  {agent}: cannot run it: {why}" for agent, why in progress.nacks]
     waiting = [agent for agent in progress.pending if agent not in dict(progress.nacks)]

@@ -52,7 +52,7 @@ def open_key(shell: Shell, home: OperatorHome, role: Role, wanted: str | None = 
     root = home.chain.current
     if wanted == "-":
         return _unlock(shell, _from_stdin(), root, role)
-    held = _files(home)
+    held = key_files(home)
     if wanted is not None:
         named = next((key for key in held if key.name == wanted), None)
         if named is None:
@@ -76,7 +76,7 @@ def open_key(shell: Shell, home: OperatorHome, role: Role, wanted: str | None = 
 def unsealed_key(home: OperatorHome) -> HeldKey | None:
     """A key for asking only that needs no passphrase, a reader's before any other."""
     root = home.chain.current
-    free = [key for key in _files(home) if not key.is_sealed and _entry(root, key) is not None]
+    free = [key for key in key_files(home) if not key.is_sealed and _entry(root, key) is not None]
     if not free:
         return None
     best = min(free, key=lambda key: not _may(root, key, Role.READER))
@@ -87,7 +87,7 @@ def unsealed_key(home: OperatorHome) -> HeldKey | None:
 def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
     """Open a key for asking only, where all are sealed."""
     root = home.chain.current
-    held = [key for key in _files(home) if _entry(root, key) is not None]
+    held = [key for key in key_files(home) if _entry(root, key) is not None]
     if not held:
         raise Refusal(
             f"no key of this mesh in {home.path / 'keys'}: a node answers over the network only to holders of one",
@@ -97,7 +97,7 @@ def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
     return _unlock(shell, held[0], root, None)
 
 
-def _files(home: OperatorHome) -> tuple[KeyFile, ...]:
+def key_files(home: OperatorHome) -> tuple[KeyFile, ...]:
     try:
         return home.key_files()
     except KeyFileError as error:

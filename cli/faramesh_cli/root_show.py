@@ -2,6 +2,7 @@
 
 from faramesh_cli.command import Shell
 from faramesh_cli.homes import operator
+from faramesh_cli.keyring import key_files
 from faramesh_cli.output import Answer, Json, columns, instant
 from faramesh_mesh.records.ids import fingerprint
 from faramesh_mesh.records.role import Role
@@ -11,7 +12,7 @@ def show_root(shell: Shell) -> Answer:
     """The current root as this home holds it."""
     home = operator(shell)
     root = home.chain.current
-    held = {key.public for key in home.key_files()}
+    held = {key.public for key in key_files(home)}
     keys: list[Json] = [
         {
             "name": key.name,

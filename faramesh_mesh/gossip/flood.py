@@ -86,8 +86,9 @@ class Flood:
 
     def heard(self, link: Link, record_id: RecordId) -> None:
         """The peer has this record: it need not be sent there."""
-        if link.urgent.pop(record_id, 0) is None and not link.urgent:
-            link.urgent_since = 0
+        if record_id in link.urgent:
+            del link.urgent[record_id]
+            self._settle(link)
         link.records.pop(record_id, None)
 
     def on_up(self, link: Link, mono: int) -> None:
@@ -108,11 +109,17 @@ class Flood:
         if link.roots:
             frame = self._roots_frame(link)
             if frame is not None:
+                self._settle(link)
                 return frame
         frame = self._take(MessageType.URGENT, link.urgent)
-        if not link.urgent:
-            link.urgent_since = 0
+        self._settle(link)
         return frame
+
+    @staticmethod
+    def _settle(link: Link) -> None:
+        """Where nothing urgent waits any more, nothing has waited too long."""
+        if not link.urgent and not link.roots:
+            link.urgent_since = 0
 
     def record_frame(self, link: Link) -> bytes | None:
         """The next P1 frame."""

@@ -60,6 +60,8 @@ class PolicyCache:
         if policy is None:
             return None
         bound = policy if isinstance(policy, Unloadable) else engines.bind(policy, agent, version.policy)
+        if _may_change(bound):
+            return bound
         if len(self._bound) >= MAX_BOUND:
             del self._bound[next(iter(self._bound))]
         self._bound[key] = bound
@@ -76,7 +78,14 @@ class PolicyCache:
         if body is None:
             return None
         policy = engines.compile(version.media_type, body)
+        if _may_change(policy):
+            return policy
         if len(self._compiled) >= MAX_COMPILED:
             del self._compiled[next(iter(self._compiled))]
         self._compiled[key] = policy
         return policy
+
+
+def _may_change(result: object) -> bool:
+    """Whether it could not be loaded for a reason that passes, such as memory: then it is tried again."""
+    return isinstance(result, Unloadable) and not result.is_for_good

@@ -115,7 +115,7 @@ def _discovery(table: object) -> Discovery:
     mdns = table.get("mdns", False)
     if not isinstance(mdns, bool):
         raise ConfigError("config.toml: discovery.mdns: expected true or false")
-    return Discovery(mdns, _texts(table, "dns"), _text(table, "file", ""))
+    return Discovery(mdns, _texts(table, "dns", "discovery."), _text(table, "file", "", "discovery."))
 
 
 def _known(table: Mapping[str, object], names: tuple[str, ...], where: str) -> None:
@@ -124,20 +124,20 @@ def _known(table: Mapping[str, object], names: tuple[str, ...], where: str) -> N
             raise ConfigError(f"config.toml: {where}{name}: no such setting (there are {', '.join(names)})")
 
 
-def _text(table: Mapping[str, object], name: str, default: str) -> str:
+def _text(table: Mapping[str, object], name: str, default: str, where: str = "") -> str:
     value = table.get(name, default)
     if not isinstance(value, str):
-        raise ConfigError(f"config.toml: {name}: expected text in quotes")
+        raise ConfigError(f"config.toml: {where}{name}: expected text in quotes")
     return value
 
 
-def _texts(table: Mapping[str, object], name: str) -> tuple[str, ...]:
+def _texts(table: Mapping[str, object], name: str, where: str = "") -> tuple[str, ...]:
     value = table.get(name, [])
     if not isinstance(value, list):
-        raise ConfigError(f"config.toml: {name}: expected a list of texts")
+        raise ConfigError(f"config.toml: {where}{name}: expected a list of texts")
     texts = [item for item in value if isinstance(item, str)]
     if len(texts) != len(value):
-        raise ConfigError(f"config.toml: {name}: expected a list of texts")
+        raise ConfigError(f"config.toml: {where}{name}: expected a list of texts")
     return tuple(texts)
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import pytest
 import workshop
 from gossip.net import Host, Net, equal
+from msgspec import structs
 
 from faramesh_mesh.gossip.effects import Dial, PeerDown
+from faramesh_mesh.gossip.events import Offered
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
 from faramesh_mesh.gossip.messages import MessageType, Neighbour, Neighbours, Pong
 from faramesh_mesh.gossip.wire import read, write
 from faramesh_mesh.records.ids import KeyId
+from faramesh_mesh.records.role import Role
 
 
 def build(
@@ -286,3 +289,22 @@ def _accusations(hosts: list[Host]) -> set[tuple[KeyId, KeyId]]:
         for node, suspect in host.node._parts.liveness._suspects.items()
         for accuser in suspect.accusations
     }
+
+
+def test_a_new_root_costs_nobody_a_link() -> None:
+    """`Flood._settle` after a frame of roots: else links on which nothing waits any more are closed as stalled two seconds later."""
+    shop = workshop.Workshop()
+    names = [f"n{at}" for at in range(8)]
+    for name in names:
+        shop.enrol(name)
+    net = Net(shop.chain)
+    records = tuple(shop.records.in_order())
+    hosts = [net.add(name, records, seeds=("n0:7420", "n1:7420")) for name in names]
+    net.run(10)
+    before = [{peer.link for peer in host.node.peers()} for host in hosts]
+    root = structs.replace(shop.chain.current, version=2, previous=shop.chain.ids[0])
+    holders = tuple(key.name for key in root.keys if Role.ROOT in key.roles)
+    net.give(hosts[0], Offered(1, (), (workshop.seal(root, shop.chain.mesh, holders),), ()))
+    net.run(6)
+    assert all(host.node.records.chain.version == 2 for host in hosts)
+    assert [{peer.link for peer in host.node.peers()} for host in hosts] == before

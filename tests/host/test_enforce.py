@@ -11,6 +11,8 @@ from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Perm
 from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.counters import Counts
 from faramesh_mesh.host.decision import Effect, Why
+from faramesh_mesh.host.engine import Engines, Policy, Unloadable
+from faramesh_mesh.host.fpl.engine import MEDIA_TYPE, FplEngine
 from faramesh_mesh.host.gate import AgentState, Gate, Snapshot
 from faramesh_mesh.host.journal import LOST_JOURNAL, Adoption, History, HostJournal, Quarantined
 from faramesh_mesh.host.policy_cache import MAX_BOUND, MAX_COMPILED, PolicyCache
@@ -271,3 +273,22 @@ def test_of_versions_that_wait_for_the_same_reason_the_best_is_named():
     waiting = chosen(permitted(version(2, adopt=False), version(1, adopt=False)))
     assert waiting.state.deny is not None
     assert waiting.state.deny.policy == version(2).policy
+
+
+def test_a_fault_that_passes_is_not_remembered() -> None:
+    """An engine that had no memory once has it the next time; only what is wrong with the body itself stays wrong."""
+
+    class Hungry:
+        media_type = MEDIA_TYPE
+        calls = 0
+
+        def compile(self, body: bytes) -> Policy | Unloadable:
+            self.calls += 1
+            if self.calls == 1:
+                raise MemoryError
+            return FplEngine().compile(body)
+
+    cache, engines = PolicyCache(), Engines([Hungry()])
+    tried = [cache.bound("bot", version(1), lambda _: GOOD, engines) for _ in range(2)]
+    assert isinstance(tried[0], Unloadable)
+    assert callable(tried[1])

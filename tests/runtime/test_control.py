@@ -137,6 +137,8 @@ def test_texts_of_answers_cannot_drive_a_terminal():
         ("m1:7421", TcpTarget("m1", 7421)),
         ("[2001:db8::1]", TcpTarget("2001:db8::1", 7420)),
         ("[2001:db8::1]:7421", TcpTarget("2001:db8::1", 7421)),
+        ("2001:db8::7", TcpTarget("2001:db8::7", 7420)),
+        ("::1", TcpTarget("::1", 7420)),
     ],
 )
 def test_targets(text, target):
@@ -145,7 +147,7 @@ def test_targets(text, target):
 
 @pytest.mark.parametrize("text", ["", ":7420", "m1:", "m1:x", "m1:0", "m1:99999", "unix://relative"])
 def test_what_is_no_target(text):
-    with pytest.raises(ValueError, match=r"expected|absolute"):
+    with pytest.raises(ValueError, match=r"expected|absolute|an address has|the port is"):
         parse_target(text)
 
 

@@ -266,7 +266,8 @@ class ControlClient:
         held = await self._ask(Holds(ids, digests), Held)
         if (len(held.records), len(held.bodies)) != (len(ids), len(digests)):
             raise Untrusted(
-                f"{self._target}: asked about {len(ids)} records, it answered {len(held.records)}"
+                f"{self._target}: asked about {len(ids)} records and {len(digests)} bodies, "
+                f"it answered {len(held.records)} and {len(held.bodies)}"
             )
         return held
 

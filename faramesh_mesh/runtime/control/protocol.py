@@ -12,12 +12,12 @@ from typing import TypeAlias, TypeVar
 from faramesh_mesh.records.codec import MAX_ITEMS, MAX_RECORD_ITEMS, Fields, decode, encode
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
+from faramesh_mesh.runtime.addresses import AddressError, parse_address
 from faramesh_mesh.runtime.control import answers, requests
 from faramesh_mesh.runtime.control.answers import Answer
 from faramesh_mesh.runtime.control.requests import Request
 
 ALPN = "fmesh-control/1"
-DEFAULT_PORT = 7420
 LENGTH = struct.Struct(">I")
 MAX_MESSAGE = MAX_BODY + 262_144
 """Bytes: a largest body with records around it."""
@@ -59,13 +59,13 @@ def parse_target(text: str) -> Target:
             raise ValueError(f"unix://{text}: the path must be absolute, as in unix:///run/mesh/control.sock")
     if text.startswith("/"):
         return UnixTarget(text)
-    host, colon, port = text.rpartition(":")
-    if not colon or (text.startswith("[") and text.endswith("]")):
-        host, port = text, str(DEFAULT_PORT)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdecimal() or not 0 < int(port) < 65_536:
+    try:
+        address = parse_address(text)
+    except AddressError as error:
+        raise ValueError(f"{error}; or a socket, as unix:///path") from None
+    if not address.port:
         raise ValueError(f"{text!r}: expected host:port or unix:///path")
-    return TcpTarget(host, int(port))
+    return TcpTarget(address.host, address.port)
 
 
 def frame(message: Request | Answer) -> bytes:
