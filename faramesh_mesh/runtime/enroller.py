@@ -124,6 +124,15 @@ class _EnrolKey:
     entry: RoleKey
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and what it is answered with."""
+
+    key: _EnrolKey
+    session: Session
+    request: Join | Renew
+
+
 class Enroller:
     """Serves the enrol lane of one node."""
 
@@ -139,6 +148,9 @@ class Enroller:
         self._one_by_one = trio.Lock()
         self._unsettled = registry.authored()
         self._active = 0
+        """Joins and renewals under way."""
+        self._opening: dict[trio.CancelScope, None] = {}
+        """Connections that have not asked yet, oldest first."""
 
     async def resume(self) -> None:
         """Send again what was signed before a crash. Call it once the node runs; every join does it as well."""
@@ -151,18 +163,22 @@ class Enroller:
         async with stream:
             wire = Wire(stream)
             served = Served("", renewal=False, refusal=Refusal.BUSY)
-            if self._active < MAX_CONCURRENT:
-                self._active += 1
-                try:
-                    served = await self._exchange(wire, binding)
-                except trio.TooSlowError:
-                    served = Served("", renewal=False, refusal=Refusal.TOO_SLOW)
-                except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
-                    served = Served("", renewal=False, refusal=Refusal.GONE)
-                except Malformed as error:
-                    served = Served("", renewal=False, refusal=Refusal.MALFORMED, detail=error.detail)
-                finally:
-                    self._active -= 1
+            try:
+                asked = await self._asked(wire, binding)
+                if isinstance(asked, Served):
+                    served = asked
+                elif self._active < MAX_CONCURRENT:
+                    self._active += 1
+                    try:
+                        served = await self._answer(wire, asked)
+                    finally:
+                        self._active -= 1
+            except trio.TooSlowError:
+                served = Served("", renewal=False, refusal=Refusal.TOO_SLOW)
+            except (trio.EndOfChannel, trio.BrokenResourceError, trio.ClosedResourceError):
+                served = Served("", renewal=False, refusal=Refusal.GONE)
+            except Malformed as error:
+                served = Served("", renewal=False, refusal=Refusal.MALFORMED, detail=error.detail)
             if served.refusal is not None:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                     await self._refuse(stream, wire, served.refusal, served.detail)
@@ -176,7 +192,22 @@ class Enroller:
             while await stream.receive_some(4_096):
                 pass
 
-    async def _exchange(self, wire: Wire, binding: Binding) -> Served:
+    async def _asked(self, wire: Wire, binding: Binding) -> "_Asked | Served":
+        """What somebody asks for. A newer connection takes the place of the oldest that has not asked yet: strangers who connect and
+        say nothing must not keep hosts out."""
+        with trio.CancelScope() as opening:
+            self._opening[opening] = None
+            if len(self._opening) > MAX_CONCURRENT:
+                oldest = next(iter(self._opening))
+                del self._opening[oldest]
+                oldest.cancel()
+            try:
+                return await self._opened(wire, binding)
+            finally:
+                self._opening.pop(opening, None)
+        return Served("", renewal=False, refusal=Refusal.BUSY)
+
+    async def _opened(self, wire: Wire, binding: Binding) -> "_Asked | Served":
         with trio.fail_after(READ_SECONDS):
             hello = await wire.receive()
         if not isinstance(hello, Hello):
@@ -192,6 +223,12 @@ class Enroller:
         with trio.fail_after(READ_SECONDS):
             await wire.send(ReadyToEnrol(session.server_nonce))
             request = await wire.receive()
+        if not isinstance(request, Join | Renew):
+            return Served("", renewal=False, refusal=Refusal.MALFORMED, detail="neither join nor renew")
+        return _Asked(key, session, request)
+
+    async def _answer(self, wire: Wire, asked: "_Asked") -> Served:
+        key, session, request = asked.key, asked.session, asked.request
         match request:
             case Join():
                 result = await self._join(key, session, request)
@@ -199,8 +236,6 @@ class Enroller:
             case Renew():
                 result = self._renew(key, session, request)
                 served = Served(key_id(request.node).hex(), renewal=True, refusal=_refusal(result))
-            case _:
-                return Served("", renewal=False, refusal=Refusal.MALFORMED, detail="neither join nor renew")
         if isinstance(result, Granted):
             roots = self._registry.chain.envelopes
             with trio.fail_after(READ_SECONDS):

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 import workshop
-from enrol_desk import CHAIN, CLIENT, NONCE, SERVER, Desk, Registry, joined, link, refusal, seed, token
+from enrol_desk import CHAIN, CLIENT, NONCE, SERVER, TERMS, Desk, Registry, joined, link, refusal, seed, token
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -272,15 +272,25 @@ async def test_an_enroller_that_stalls_is_left(autojump_clock: trio.testing.Mock
         assert trio.current_time() >= enrol.DEADLINE_SECONDS
 
 
-async def test_one_too_many_is_told_to_come_back(autojump_clock: trio.testing.MockClock) -> None:
+async def test_strangers_that_say_nothing_keep_nobody_out(autojump_clock: trio.testing.MockClock) -> None:
+    """A newer connection takes the place of the oldest that has not asked yet."""
     desk = Desk()
     async with trio.open_nursery() as nursery:
         for _ in range(MAX_CONCURRENT):
             _, theirs = trio.testing.memory_stream_pair()
             nursery.start_soon(desk.enroller.serve, theirs, Binding(SERVER, CLIENT))
         await trio.testing.wait_all_tasks_blocked()
-        assert refusal(await desk.join("m1")) is Refusal.BUSY
-    joined(await desk.join("m1"))
+        joined(await desk.join("m1"))
+
+
+async def test_one_too_many_is_told_to_come_back(autojump_clock: trio.testing.MockClock) -> None:
+    desk, many = Desk(), token(replace(TERMS, uses=2 * MAX_CONCURRENT))
+    async with trio.open_nursery() as nursery, desk.enroller._one_by_one:
+        for number in range(MAX_CONCURRENT):
+            nursery.start_soon(desk.join, f"m{number}", many)
+        await trio.testing.wait_all_tasks_blocked()
+        assert refusal(await desk.join("late", many)) is Refusal.BUSY
+    joined(await desk.join("late", many))
 
 
 async def test_what_was_signed_is_sent_again_and_the_chain_has_no_fork() -> None:
