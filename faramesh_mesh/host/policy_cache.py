@@ -59,9 +59,9 @@ class PolicyCache:
         policy = self._compile(version, load, engines)
         if policy is None:
             return None
+        if _may_change(policy):
+            return policy
         bound = policy if isinstance(policy, Unloadable) else engines.bind(policy, agent, version.policy)
-        if _may_change(bound):
-            return bound
         if len(self._bound) >= MAX_BOUND:
             del self._bound[next(iter(self._bound))]
         self._bound[key] = bound
@@ -86,6 +86,6 @@ class PolicyCache:
         return policy
 
 
-def _may_change(result: object) -> bool:
-    """Whether it could not be loaded for a reason that passes, such as memory: then it is tried again."""
-    return isinstance(result, Unloadable) and not result.is_for_good
+def _may_change(compiled: Policy | Unloadable) -> bool:
+    """Whether a body could not be compiled for a reason that passes, such as memory: then it is tried again."""
+    return isinstance(compiled, Unloadable) and not compiled.is_for_good
