@@ -59,8 +59,8 @@ class PolicyCache:
         policy = self._compile(version, load, engines)
         if policy is None:
             return None
-        if _may_change(policy):
-            return policy
+        if isinstance(policy, Unloadable) and not policy.is_for_good:
+            return policy  # its fault may pass, such as a lack of memory: it is tried again
         bound = policy if isinstance(policy, Unloadable) else engines.bind(policy, agent, version.policy)
         if len(self._bound) >= MAX_BOUND:
             del self._bound[next(iter(self._bound))]
@@ -78,14 +78,9 @@ class PolicyCache:
         if body is None:
             return None
         policy = engines.compile(version.media_type, body)
-        if _may_change(policy):
+        if isinstance(policy, Unloadable) and not policy.is_for_good:
             return policy
         if len(self._compiled) >= MAX_COMPILED:
             del self._compiled[next(iter(self._compiled))]
         self._compiled[key] = policy
         return policy
-
-
-def _may_change(compiled: Policy | Unloadable) -> bool:
-    """Whether a body could not be compiled for a reason that passes, such as memory: then it is tried again."""
-    return isinstance(compiled, Unloadable) and not compiled.is_for_good
