@@ -126,7 +126,7 @@ def _run(
         terminal.refuse(
             Refusal(
                 "interrupted",
-                unchanged="what was sent before, if anything, stays in force; nothing else was signed",
+                unchanged="what was signed before, if anything, stays in force or is offered again by the next command",
             )
         )
         raise typer.Exit(130) from None

@@ -142,11 +142,7 @@ def _answer(session: Session, view: RolloutView, did: str, wanted: int = 0) -> A
     todo = next_step(view)
     if view.stage < wanted:
         lines.append(f"stage {wanted} opens once enough keys have voted for it")
-        code, todo = (
-            ExitCode.NOT_AUTHORISED,
-            f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",
-        )
-    elif view.status is RolloutStatus.PROPOSED:
+    if view.stage < wanted or view.status is RolloutStatus.PROPOSED:
         code, todo = (
             ExitCode.NOT_AUTHORISED,
             f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",

@@ -68,7 +68,7 @@ def push_policy(shell: Shell, request: PushRequest) -> Answer:
             refuse_conflict(session.known, made, replaced)
             if request.dry_run:
                 return dry_run(session, made, _canary_lines(session, made))
-            confirm_count(shell, session.name, made, request)
+            confirm_count(shell, session, made, request)
             signed = sign(session, made, request, body, replaced)
             return await _delivered(session, made, signed, request, timeout_ms)
 
@@ -103,7 +103,7 @@ def dry_run(session: Session, made: Plan, warned: list[str]) -> Answer:
     )
 
 
-def confirm_count(shell: Shell, mesh: str, made: Plan, request: PushRequest) -> None:
+def confirm_count(shell: Shell, session: Session, made: Plan, request: PushRequest) -> None:
     """The operator confirms the number of agents: by `--confirm-count`, or by typing it. One instance needs none."""
     if request.instance is not None:
         return
@@ -116,12 +116,12 @@ def confirm_count(shell: Shell, mesh: str, made: Plan, request: PushRequest) -> 
                 exit_code=ExitCode.REFUSED,
             )
         return
-    for line in preview_lines(made):
+    for line in (*preview_lines(made), *_canary_lines(session, made)):
         shell.terminal.progress(f"  {line}")
     base = "" if made.base else " (no base)"
     ask_number(
         shell,
-        f"{mesh}: {counted(made.count, 'agent')}, stages {made.arrow()}, on abort: {made.on_abort.name.lower()}{base}. "
+        f"{session.name}: {counted(made.count, 'agent')}, stages {made.arrow()}, on abort: {made.on_abort.name.lower()}{base}. "
         f"Type {made.count} to sign:",
         made.count,
         "--confirm-count",

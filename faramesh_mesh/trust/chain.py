@@ -20,6 +20,10 @@ from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import MAX_KEYS, Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
+MAX_BRANCH = 64
+"""Roots held of the other side of a fork. Retired root keys can sign it without end, 18 KiB each; regions that were apart rotate
+the root a few times. What lies beyond is not taken in, and restricts only where it came first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rival:
@@ -159,15 +163,13 @@ class RootChain:
 
     def _before(self, root: Root) -> Root | None:
         """The document held that a root says it follows."""
-        for side, ids in ((self.roots, self.ids), *self._branches):
-            for held, held_id in zip(side, ids, strict=True):
-                if held.version == root.version - 1 and held_id == root.previous:
-                    return held
+        roots, ids = self.roots, self.ids
+        if self.rival is not None:
+            roots, ids = roots + self.rival.branch, ids + self.rival.ids
+        for held, held_id in zip(roots, ids, strict=True):
+            if held.version == root.version - 1 and held_id == root.previous:
+                return held
         return None
-
-    @property
-    def _branches(self) -> tuple[tuple[tuple[Root, ...], tuple[RecordId, ...]], ...]:
-        return () if self.rival is None else ((self.rival.branch, self.rival.ids),)
 
     def _with(self, root: Root, data: bytes, this: RecordId, *, after: Root) -> "RootChain":
         """The chain with a root that may follow `after`. Of many rivals the one of the oldest version is kept."""
@@ -180,6 +182,8 @@ class RootChain:
                 ids=(*self.ids, this),
             )
         elif rival is not None and after is rival.newest:
+            if len(rival.branch) >= MAX_BRANCH:
+                return self
             branch = Rival(rival.version, (*rival.branch, root), (*rival.envelopes, data), (*rival.ids, this))
             longer = replace(self, rival=branch)
         elif rival is None or root.version < rival.version:

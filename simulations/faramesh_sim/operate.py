@@ -43,6 +43,7 @@ from faramesh_sim.ops import (
     RevokeKey,
     RotateRoot,
 )
+from faramesh_sim.scenario.model import BASE
 from faramesh_sim.targets import Target, Who
 from faramesh_sim.timeline import What
 
@@ -106,12 +107,12 @@ class Operations:
 
     def base(self) -> None:
         """A policy for everybody, complete: what runs before anything happens."""
-        push = Push(0, _anywhere(), ("ops", "ops2"), "base", policy=self._world.scenario.policy)
+        push = Push(0, _anywhere(), ("ops", "ops2"), BASE, policy=self._world.scenario.policy)
         via = self._world.up[0]
         bundle = _Bundle()
         self._learn(push.by, via)
         record = self._plan(push, bundle, one_stage=True)
-        self._world.ledger.name("base", record)
+        self._world.ledger.name(BASE, record)
         self._deliver(bundle, via, push.by)
 
     # One operation

@@ -71,9 +71,8 @@ class ScenarioRun(pytest.Item):
     def __init__(self, *, seed: int, **rest: object) -> None:
         super().__init__(**rest)  # type: ignore[arg-type]  # pytest passes name and parent on
         self.seed = seed
-        self.obj = (
-            self.runtest
-        )  # other plugins look at it, as if every test were a function (pytest-trio in its trio mode)
+        # Other plugins look at it as if every test were a function: pytest-trio in its trio mode.
+        self.obj = self.runtest
 
     def runtest(self) -> None:
         """Run it. A failure is an `AssertionError` that says what was seen and how to repeat it."""

@@ -387,6 +387,17 @@ def test_of_many_rivals_the_one_of_the_oldest_version_is_kept() -> None:
         assert (grown.rival.version, grown.height) == (2, 4)
 
 
+def test_the_other_side_of_a_fork_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`MAX_BRANCH`: retired root keys sign as many roots after their own as they like."""
+    monkeypatch.setattr(chain_module, "MAX_BRANCH", 1)
+    chain, one, other = _sides()
+    for data in (one[0], *other):
+        grown = chain.extend(data, verify)
+        assert isinstance(grown, RootChain)
+        chain = grown
+    assert chain.documents == (chain.envelopes[0], one[0], other[0])
+
+
 def test_a_rival_that_is_not_signed_is_nothing() -> None:
     """Otherwise anybody could split a mesh. Defence: a rival passes the same checks as a successor."""
     chain = pinned()

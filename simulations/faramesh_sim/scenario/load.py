@@ -20,15 +20,12 @@ from faramesh_sim.mesh import ENROL_KEY, OPERATORS, KeySpec, Profile
 from faramesh_sim.ops import Op
 from faramesh_sim.scenario.forms import COUNT, DELAY, NAME, ON_ABORT, STAGES, TEXT, one_of
 from faramesh_sim.scenario.lines import Lines
-from faramesh_sim.scenario.model import Expect, Net, Scenario, Trust
+from faramesh_sim.scenario.model import BASE, Expect, Net, Scenario, Trust
 from faramesh_sim.scenario.shapes import EXPECT, FAULTS, NET, OPS, SIM, Key, Shape
 from faramesh_sim.scenario.table import Mistake, Mistakes, ScenarioError, Table
 from faramesh_sim.targets import Target, Who, parse_target
 
 __all__ = ["ScenarioError", "load", "parse"]
-
-BASE = "base"
-"""What the plan that runs before anything else happens is called."""
 
 _ROLES = {role.name.lower(): role for role in Role if role not in (Role.CONTROLLER, Role.READER)}
 _TITLE = Key("title", "title", TEXT, "one line that says what it shows")
@@ -343,11 +340,15 @@ class _Loader:
     def _check_expected(self, expect: Expect, plans: dict[str, Op], agents: set[str], joins: bool) -> None:
         """What is expected of somebody who is not there would hold, or fail, whatever happens."""
         table = self._top.table("expect")
+
+        def is_there(agent: str) -> bool:
+            return agent in agents or (joins and agent.startswith("j"))
+
         for agent in expect.denied:
-            if agent not in agents and not joins:
+            if not is_there(agent):
                 table.mistake("denied", "agents of the fleet", agent)
         for agent, plan in expect.running:
-            if agent not in agents and not joins:
+            if not is_there(agent):
                 table.table("running").mistake(agent, "an agent of the fleet", agent)
             if plan not in plans and plan != BASE:
                 table.table("running").mistake(agent, _known(plans), plan)

@@ -16,6 +16,10 @@ FAR = Delay(Dist.LOGNORMAL, 40 * MILLISECOND, 120 * MILLISECOND)
 """One way within a region, and between regions that a scenario says nothing about: a fast LAN, an ocean."""
 
 
+BASE = "base"
+"""What the plan is called that is complete before anything else happens."""
+
+
 @dataclass(frozen=True, slots=True)
 class Net:
     """The network at rest. `pairs` are delays between two regions (the same twice: within it); the rest are `near` within a
