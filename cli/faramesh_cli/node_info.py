@@ -59,4 +59,6 @@ def show_node(shell: Shell) -> Answer:
 
 def _met(info: NodeInfo) -> str:
     """How far the node is with syncing."""
+    if info.others == 0:
+        return "it knows of no other member, and listens for one"
     return f"{info.met} of {counted(info.others, 'other node')} hold what it holds"

@@ -291,7 +291,7 @@ class Node:
             self._peering.judge(now.mono)
         if links.ended:
             self._peering.bury(now.mono)
-        if not parts.readiness.ready and parts.readiness.settle(now.mono):
+        if not parts.readiness.ready and parts.readiness.settle(now.mono, expects=parts.expects):
             holdings.changed = True
             parts.own.due_soon(now.mono, parts.cadence())
         return self._effects()

@@ -65,6 +65,11 @@ class Parts:
             said = self.said = summary_of(version, records.trie.count, fingerprint, statuses, ready)
         return said
 
+    @property
+    def expects(self) -> bool:
+        """Whether there may be somebody else: a link, or an address."""
+        return bool(self.links.all) or self.overlay.contacts > 0
+
     def ping(self, link: Link, mono: int) -> None:
         """Ask a peer what it holds, and whether it is there."""
         self.links.note(link, Ping(self.liveness.sent(link, mono), self.summary(link)))

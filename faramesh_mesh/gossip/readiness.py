@@ -10,11 +10,15 @@ what this node holds. Where there are other regions one of those on the links mu
 whole from older disks would else agree with itself. Hosts of one outage that never come back are waited for until `patience` has
 passed, and no longer; a kill that only they hold acts as soon as one of them returns.
 
-A mesh of one is ready alone. Once ready, ready for the run: what comes later comes by flood and repair. A joiner that knows
-nobody yet does not take itself for a mesh of one: its enrolment has no effect before all that its enroller had seen is
-held, and its enroller's chain says that there is more.
+A mesh of one is ready alone, but not at once: a disk put back to when its host was the first knows of nobody else. So it
+listens for a moment, and where it knows an address of anybody, or has a link, it waits for them as above, until `patience` has passed. A
+joiner that knows nobody yet does not take itself for a mesh of one: its enrolment has no effect before all that its enroller had
+seen is held, and its enroller's chain says that there is more.
+
+Once ready, ready for the run: what comes later comes by flood and repair.
 """
 
+from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.members import Members
 from faramesh_mesh.gossip.status_table import StatusTable
 from faramesh_mesh.records.ids import KeyId
@@ -24,6 +28,10 @@ from faramesh_mesh.state.record_set import RecordSet
 ENOUGH = 3
 """Peers that must agree: with two, one stale restarting peer and one hostile one could starve a node of a kill. Also the disks
 that hold a kill before its operator is told that it is durable."""
+
+LISTEN = 2 * SECOND
+"""How long a mesh of one listens before it believes that it is alone: discovery on the local network answers within a second, and
+peers that know its address dial it within one of a short outage. Every first host is denied so long at each start."""
 
 _REMEMBERED = 64
 """Sets that it has held since it started, by which statuses are compared: those of others lag by seconds."""
@@ -81,8 +89,9 @@ class Readiness:
         """Records came in, or a second has passed: who is a member, what of the past is held and how long was waited may have changed."""
         self._stale = True
 
-    def settle(self, mono: int) -> bool:
-        """Judge anew at a moment of the steady clock, in nanoseconds. Whether the node has just become ready."""
+    def settle(self, mono: int, *, expects: bool) -> bool:
+        """Judge anew at a moment of the steady clock, in nanoseconds. Whether the node has just become ready. `expects`: it has a
+        link, or an address, of somebody else."""
         if self._began is None:
             self._began = mono
         if self.ready or not self._stale:
@@ -94,6 +103,9 @@ class Readiness:
         members = self._members.all()
         agreed = [node for node in self._agreed if node in members and node != self._members.own]
         others = len(members) - 1
+        if others == 0:
+            self.ready = mono >= self._began + (self._patience if expects else LISTEN)
+            return self.ready
         if len(agreed) < min(ENOUGH, others):
             return False
         self.ready = (
