@@ -1,6 +1,6 @@
 """Addresses that a node may dial: its passive view, and those that died or were given as seeds.
 
-An address is a hint. Who answers there is proven in HELLO; which region it is in is looked up in the enrolments.
+An address is a hint. Who answers there when it is dialled is proven in HELLO; which region it is in is looked up in the enrolments.
 """
 
 from dataclasses import dataclass
@@ -35,6 +35,15 @@ class Contact:
     next_try: int = 0
     dialled_at: int | None = None
     """When a dial that has not ended began."""
+    proven: bool = False
+    """Whether `node` answered there, and was not only said to."""
+    contested: bool = False
+    """Several are said to be there."""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether only a dial can tell who is there: it may be dialled although there is a link with `node`, if no better is known."""
+        return self.contested or (self.seed and not self.proven)
 
     def failed(self, mono: int, rng: Rng) -> None:
         """It did not answer. The pause grows with the outage, a sixtieth of it: what was cut for a minute is found
@@ -51,8 +60,22 @@ class Contact:
         return self.dialled_at is not None and mono - self.dialled_at < PATIENCE
 
     def answered(self, node: KeyId) -> None:
-        """Somebody proved to be there."""
+        """Somebody proved to be there, when it was dialled."""
         self.node = node
+        self.proven = True
+        self.contested = False
+        self._is_up()
+
+    def claimed(self, node: KeyId) -> None:
+        """A node that is up says that it can be dialled there."""
+        if self.node is None:
+            self.node = node
+        if self.node != node:
+            self.contested = True
+        elif not self.contested:
+            self._is_up()
+
+    def _is_up(self) -> None:
         self.dialled_at = None
         self.down_since = None
         self.next_try = 0
@@ -94,26 +117,31 @@ class Contacts:
     def hear(self, node: KeyId, address: str) -> None:
         """Somebody says that a node is at an address. Members only, once any are known: strangers could fill the book
         with addresses that they watch (eclipse)."""
-        if address in self._selves or address in self._by_address or node == self._members.own:
+        if address in self._selves or node == self._members.own:
             return
         region = self._members.region(node)
         if region is None and len(self._members.all()) > 1:
+            return
+        known = self._by_address.get(address)
+        if known is not None:
+            known.contested = known.contested or known.node not in {None, node}
             return
         if self._is_full and self._sizes().get(region, 0) >= PER_REGION and self._rng.below(_NEWS):
             return
         self._add(Contact(address, node, seed=False))
 
     def confirm(self, node: KeyId, address: str, dialled: str | None) -> None:
-        """A node proved itself on a link: where it was dialled, and where it says that it can be."""
-        for where in dict.fromkeys((address, dialled or "")):
-            if where in self._selves:
-                continue
-            contact = self._by_address.get(where)
-            if contact is None:
-                contact = Contact(where, node, seed=False)
-                self._add(contact)
-            contact.answered(node)
-            self._regions = None
+        """A node proved itself on a link: at the address that was dialled, if any. `address` is where it says that it can be: a
+        hint, which takes over nothing that is known as another's. Else a member that names the addresses of others, one
+        after the other, would have them dialled no more while its own link lasts, and then forgotten."""
+        if dialled is not None and dialled not in self._selves:
+            (self._by_address.get(dialled) or self._add(Contact(dialled, node, seed=False))).answered(node)
+        if address != dialled:
+            self.hear(node, address)
+            contact = self._by_address.get(address)
+            if contact is not None:
+                contact.claimed(node)
+        self._regions = None
         for contact in self.all():
             # The node moved: its former address answers for nobody.
             if contact.node == node and contact.address not in (address, dialled) and not contact.seed:
@@ -148,12 +176,13 @@ class Contacts:
                     self._regions[region] = self._regions.get(region, 0) + 1
         return self._regions
 
-    def _add(self, contact: Contact) -> None:
+    def _add(self, contact: Contact) -> Contact:
         if self._is_full:
             self._make_room()
         self._by_address[contact.address] = contact
         self._spare += not contact.seed
         self._regions = None
+        return contact
 
     def _drop(self, contact: Contact) -> None:
         del self._by_address[contact.address]

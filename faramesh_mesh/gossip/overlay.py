@@ -134,10 +134,10 @@ class Overlay:
         """A link has ended."""
         for address in (link.address, link.dialled):
             contact = self._contacts.get(address) if address else None
-            if contact is None:
+            if contact is None or (address != link.dialled and contact.node != link.node):
                 continue
             contact.dialled_at = None
-            if lost or not link.is_known:
+            if lost or link.node is None:
                 contact.failed(mono, self._rng)
             else:
                 contact.next_try = mono + (RECONNECT_EVERY if self._links.full else SECOND)
@@ -300,14 +300,17 @@ class Overlay:
             if not contact.dialling(mono)
             and contact.next_try <= mono
             and contact.address not in dialled
-            and (contact.node is None or contact.node not in linked)
+            and (contact.doubtful or contact.node not in linked)
             and not self._links.is_shunned(contact.address, mono)
         ]
 
     def _by_region(self, contacts: list[Contact]) -> dict[str | None, list[Contact]]:
+        """Contacts by region; None for those of which only a dial tells who is there."""
+        linked = {link.node for link in self._links.all.values()}
         regions: dict[str | None, list[Contact]] = {}
         for contact in contacts:
-            regions.setdefault(self._contacts.region(contact), []).append(contact)
+            region = None if contact.node in linked else self._contacts.region(contact)
+            regions.setdefault(region, []).append(contact)
         return regions
 
     def _extra(
@@ -324,7 +327,9 @@ class Overlay:
                 return [contact]
         if mono >= self._reconnect_at:
             self._reconnect_at = mono + self._spread(RECONNECT_EVERY)
-            lost = [each for each in choices if each.down_since is not None or each.node is None]
+            lost = [
+                each for each in choices if each.down_since is not None or each.node is None or each.contested
+            ]
             return self._rng.sample(lost, 1)
         return []
 

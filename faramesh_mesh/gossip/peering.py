@@ -65,6 +65,8 @@ class Peering:
         loser = handshake.surplus(link, parts.links.of_node(node), parts.signer.id, mono)
         if loser is not None:
             parts.links.close(loser, "another link to the node")
+        if loser is link:
+            parts.overlay.on_known(link)  # not for long, but it is known now who answers there
         return loser is not link
 
     def establish(self, link: Link, mono: int) -> None:

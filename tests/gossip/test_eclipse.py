@@ -30,10 +30,11 @@ def book() -> Contacts:
 
 
 def test_strangers_fill_no_address_book() -> None:
-    # Defence: Contacts.hear asks whether the node is enrolled. Names cost nothing (Sybil), enrolments a signature.
+    # Defence: Contacts.hear asks whether the node is enrolled. Names cost nothing (Sybil), enrolments a signature. Nor does a link help.
     contacts = book()
     for at in range(1_000):
         contacts.hear(workshop.signer(f"nobody {at % 20}").id, f"evil:{at}")
+        contacts.confirm(workshop.signer(f"nobody {at % 20}").id, f"evil:{at}", None)
     assert contacts.all() == []
 
 
@@ -56,6 +57,46 @@ def test_discovery_that_is_flooded_stays_bounded() -> None:
     for at in range(2_000):
         contacts.suggest(f"evil:{at}")
     assert len(contacts.all()) == MAX_SEEDS
+
+
+def test_a_member_that_says_it_is_at_the_addresses_of_others_takes_none_of_them_over() -> None:
+    # Defence: Contacts.confirm takes who answered when dialled, and a claim only for an address of nobody's. Without it the others are
+    # dialled no more while the claimant's link lasts, and forgotten as soon as it claims the next.
+    contacts, evil = book(), workshop.node_signer("us7").id
+    contacts.suggest("seed:1")
+    others = {f"us{at}:1": workshop.node_signer(f"us{at}").id for at in range(1, 7)}
+    for address, node in others.items():
+        contacts.hear(node, address)
+    for address in ("seed:1", *others, "us0:1", "evil:1"):
+        contacts.confirm(evil, address, None)
+    assert {each.address: each.node for each in contacts.all()} == {
+        "seed:1": evil,  # nobody else said so; it is dialled all the same
+        **others,
+        "evil:1": evil,
+    }
+    assert {each.address for each in contacts.all() if each.doubtful} == {"seed:1", *others}
+
+
+def test_an_address_that_a_member_said_was_its_own_is_dialled_although_it_is_linked() -> None:
+    # Defence: Contact.contested. Without it the first to name an address has it, and it is not dialled while the liar's link lasts.
+    contacts = book()
+    evil, node = (workshop.node_signer(name).id for name in ("us7", "us1"))
+    contacts.hear(evil, "us1:1")
+    contacts.confirm(node, "us1:1", None)
+    (contact,) = contacts.all()
+    assert (contact.node, contact.contested) == (evil, True)
+    contacts.confirm(node, "us1:1", "us1:1")
+    assert (contact.node, contact.contested) == (node, False)
+
+
+def test_who_answers_where_it_was_dialled_is_believed() -> None:
+    # A host was replaced: another node answers at its address. And one that moved is known at its new address alone.
+    contacts = book()
+    former, node = (workshop.node_signer(name).id for name in ("us1", "us2"))
+    contacts.hear(former, "a:1")
+    contacts.hear(node, "old:1")
+    contacts.confirm(node, "a:1", "a:1")
+    assert {each.address: each.node for each in contacts.all()} == {"a:1": node}
 
 
 _CARRY_RECORDS = {MessageType.URGENT, MessageType.RECORDS, MessageType.PAGE, MessageType.STEP}
