@@ -34,9 +34,11 @@ MAX_LIMITED = 16
 """Links of peers that are not enrolled here, or whose certificates ran out: they may pull control records, a few at a time."""
 IN_PASSING = 4
 """Full links beyond the cap that an urgent NEIGHBOUR or a rotation holds for a moment."""
-_ROOTS_ROOM = 32_768
+_ROOTS_ROOM = 1_024
+"""Bytes of roots in HELLO: the last one or two, for a peer that is a rotation behind. Whoever lacks more gets them as ROOTS. Were all
+of them in it, every dial of a mesh that has rotated its root thirty times would carry 14 KB each way, nearly always for nothing."""
 _ENROLMENTS_ROOM = 24_576
-"""Bytes of HELLO for each, so that it fits its frame. Older roots follow as ROOTS."""
+"""Bytes of enrolments in HELLO, so that it fits its frame."""
 
 
 def most_links(cap: int) -> int:
