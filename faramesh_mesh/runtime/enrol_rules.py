@@ -30,12 +30,16 @@ def judge(
 ) -> Accepted | Refusal:
     """Whether a join whose proofs hold may go on at an enroller with this key. Changes nothing."""
     issuer = grant_issuer(grant, records.chain, verify)
-    used, revoked = _history(records, grant)
-    if issuer is None or revoked:
+    if issuer is None:
         return Refusal.UNKNOWN_ISSUER
     terms = grant.terms
     if wall_ms >= terms.expires_ms:
         return Refusal.EXPIRED
+    used, revoked = _history(
+        records, grant
+    )  # not before: a stranger must not have all records looked through
+    if revoked:
+        return Refusal.UNKNOWN_ISSUER
     if not set(join.labels) <= set(terms.labels):
         return Refusal.LABELS_NOT_GRANTED
     if not set(join.duties) <= set(terms.duties):
