@@ -245,7 +245,8 @@ class Receiver:
     def _compare(self, link: Link, held: Summary, mono: int) -> None:
         """The peer says what it holds."""
         parts = self._parts
-        if held.root_version != link.root_version:
+        if held.root_version != link.root_version and not link.roots:
+            # Not while roots wait for this link: a peer that holds as many may hold another one, of a fork that neither knows of.
             link.root_version = max(link.root_version, held.root_version)
         version = parts.holdings.records.chain.height
         if link.root_version < version:

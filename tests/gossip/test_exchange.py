@@ -9,10 +9,11 @@ from msgspec import structs
 
 from faramesh_mesh.gossip.config import SECOND
 from faramesh_mesh.gossip.effects import Answered, Persist
-from faramesh_mesh.gossip.events import Offered, Persisted, Reported
+from faramesh_mesh.gossip.events import Offered, Persisted, Received, Reported, Writable
 from faramesh_mesh.gossip.framing import PREFIX_SIZE
-from faramesh_mesh.gossip.messages import MessageType
+from faramesh_mesh.gossip.messages import MessageType, Pong, summary_of
 from faramesh_mesh.gossip.readiness import LISTEN
+from faramesh_mesh.gossip.wire import write
 from faramesh_mesh.records.rejection import Reason
 from faramesh_mesh.records.status import AgentReport, Standing
 
@@ -157,6 +158,39 @@ def test_many_rotations_make_no_handshake_longer_and_a_joiner_still_gets_them_al
     assert joiner.node.records.chain.version == 31
     assert hellos
     assert max(hellos) < 2_048 < sum(map(len, envelopes))
+
+
+def test_two_who_rotate_at_once_each_send_their_root_although_the_other_says_it_holds_as_many() -> None:
+    # Defence: Receiver._compare lets what waits be sent. Without it both sides of a fork of one length take each other for equal.
+    net, shop, hosts = build(2)
+    net.run(5)
+    sealed = [
+        workshop.seal(
+            workshop.root(
+                (*shop.chain.current.keys, workshop.role_key(name, workshop.OPERATOR)),
+                version=2,
+                previous=shop.chain.ids[-1],
+            ),
+            shop.chain.mesh,
+            ("ops",),
+        )
+        for name in ("new", "other")
+    ]
+    for host, envelope in zip(hosts, sealed, strict=True):
+        (end,) = host.ends.values()
+        end.busy = True  # its writer is at something else
+        net.give(host, Offered(1, (), (envelope,), ()))
+    for host, other in zip(hosts, reversed(hosts), strict=True):
+        (end,), held = host.ends.values(), other.node.records
+        said = summary_of(held.chain.height, held.trie.count, held.trie.fingerprint, bytes(8), True)
+        net.give(host, Received(end.link, write(Pong(0, said))[PREFIX_SIZE:]))
+    for host in hosts:
+        (end,) = host.ends.values()
+        end.busy = False
+        net.give(host, Writable(end.link))
+    net.run(1)
+    assert [host.node.records.chain.height for host in hosts] == [3, 3]
+    assert equal(hosts)
 
 
 # Offers
