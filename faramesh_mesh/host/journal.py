@@ -5,7 +5,10 @@ agent has no history in it says that nothing ran here, unless the journal is one
 may have run, which only holds the agent back.
 
     adopt(version)  -> current, on trial        settle(now)   -> current becomes good once its trial is over
-    after_crash()   -> current in trial is quarantined, good is current again
+    after_crash(journal)      the node ended without closing: current in trial is quarantined, good is current again
+    after_clean_end(journal)  it was stopped in order: what was quarantined may be tried again, on a new trial
+
+A quarantine thus lasts until somebody stops the node in order and starts it again, or pushes another body.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +26,10 @@ MAX_AGENTS = 64
 names make room, and the journal counts as one with losses."""
 MAX_QUARANTINED = 64
 """Bodies remembered as bad, the latest. One that is forgotten is tried again and, if still bad, comes back."""
+CRASHED = (
+    "the node died while this policy was on trial; push another, or stop and start the node to try it again"
+)
+"""The reason for a quarantine after a crash: operators read it in the status, so it says the way out."""
 MAX_REASON = 256
 """Bytes of the reason for a quarantine: as much as a status can carry as NACK."""
 MAX_SIZE = 1 << 16
@@ -66,7 +73,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A body that could not be run on this host, and why."""
+    """A body that could not be run on this host, and why: it did not compile, or the node died while it was on trial."""
 
     digest: Digest
     reason: str
@@ -152,11 +159,6 @@ class HostJournal:
         held = (*self.quarantined, Quarantined(digest, printable(reason, MAX_REASON)))
         return replace(self, quarantined=held[-MAX_QUARANTINED:])
 
-    def absolve(self, digest: Digest) -> "HostJournal":
-        """Try this body again, for example with a newer engine."""
-        held = tuple(entry for entry in self.quarantined if entry.digest != digest)
-        return self if len(held) == len(self.quarantined) else replace(self, quarantined=held)
-
     def _with(self, history: History) -> "HostJournal":
         others = [other for other in self.histories if other.agent != history.agent]
         kept = sorted([*others[: MAX_AGENTS - 1], history], key=_agent_of)
@@ -202,12 +204,20 @@ def decode_journal(data: bytes) -> HostJournal | Rejected:
     return journal
 
 
-def after_crash(journal: HostJournal, reason: str = "the node ended while it was on trial") -> HostJournal:
+def after_clean_end(journal: HostJournal) -> HostJournal:
+    """The journal for a start after the node was stopped in order. Somebody was there, and may have mended what was at
+    fault (a newer engine, a library): each body in quarantine may be tried once more. One that still does not compile,
+    or that the node dies of again, comes back."""
+    return replace(journal, quarantined=()) if journal.quarantined else journal
+
+
+def after_crash(journal: HostJournal) -> HostJournal:
     """The journal for a start after the node ended without closing it: what was on trial is quarantined, and what
-    last ran well is current again."""
+    last ran well is current again. Bodies in quarantine stay there, or a supervisor that starts a dead node again would
+    end it with each start."""
     for history in journal.histories:
         if history.current.trial_until > 0:
-            journal = journal.quarantine(history.current.digest, reason)
+            journal = journal.quarantine(history.current.digest, CRASHED)
             others = tuple(other for other in journal.histories if other is not history)
             if history.good is None:
                 journal = replace(journal, histories=others)

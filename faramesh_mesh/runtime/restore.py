@@ -7,7 +7,7 @@ from typing import Protocol
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.host import audit
-from faramesh_mesh.host.journal import LOST_JOURNAL, HostJournal, after_crash, decode_journal
+from faramesh_mesh.host.journal import LOST_JOURNAL, HostJournal, after_clean_end, after_crash, decode_journal
 from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import KeyId, MeshId, RecordId
 from faramesh_mesh.records.rejection import Reason, Rejected
@@ -61,7 +61,6 @@ class Restored:
     addresses: tuple[str, ...]
     lost: bool
     """Records or roots were lost, so a kill may have been: a peer must agree before anything is permitted."""
-    clean: bool
     set_aside: tuple[str, ...]
     """What was found damaged or unsigned, for the log."""
 
@@ -120,7 +119,6 @@ def restore(store: Shelves, mesh: MeshId, verify: Verify, found: RootChain | Non
         incarnation=incarnation,
         addresses=_addresses(loaded, chain, fleet, verify),
         lost=lost,
-        clean=clean,
         set_aside=tuple(told),
     )
 
@@ -174,7 +172,7 @@ def _journal(loaded: Loaded, told: list[str], *, clean: bool) -> HostJournal:
         return LOST_JOURNAL
     if any(each.shelf is None for each in loaded.damaged):
         journal = replace(journal, lost=True)
-    return journal if clean else after_crash(journal)
+    return after_clean_end(journal) if clean else after_crash(journal)
 
 
 def _audit_head(tail: bytes | None) -> audit.Head:

@@ -14,7 +14,14 @@ from faramesh_mesh.host.decision import Effect, Why
 from faramesh_mesh.host.engine import Engines, Policy, Unloadable
 from faramesh_mesh.host.fpl.engine import MEDIA_TYPE, FplEngine
 from faramesh_mesh.host.gate import AgentState, Gate, Snapshot
-from faramesh_mesh.host.journal import LOST_JOURNAL, Adoption, History, HostJournal, Quarantined
+from faramesh_mesh.host.journal import (
+    LOST_JOURNAL,
+    Adoption,
+    History,
+    HostJournal,
+    Quarantined,
+    after_clean_end,
+)
 from faramesh_mesh.host.policy_cache import MAX_BOUND, MAX_COMPILED, PolicyCache
 from faramesh_mesh.host.report import report
 from faramesh_mesh.records.ids import Digest
@@ -182,7 +189,7 @@ def test_what_does_not_load_is_refused_once_and_the_last_good_goes_on() -> None:
     assert result.journal.quarantine_reason(digest(2)) == result.nack
     later = chosen(permitted(version(2), version(1)), result.journal)
     assert (later.version, later.nack) == (version(1), result.nack), "quarantine ended by itself"
-    lifted = chosen(permitted(version(2), version(1)), later.journal.absolve(digest(2)))
+    lifted = chosen(permitted(version(2), version(1)), after_clean_end(later.journal))
     assert (lifted.version, lifted.nack) == (version(2), "")
 
 

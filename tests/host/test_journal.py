@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faramesh_mesh.host.journal import (
+    CRASHED,
     LOST_JOURNAL,
     MAX_AGENTS,
     MAX_QUARANTINED,
@@ -12,6 +13,7 @@ from faramesh_mesh.host.journal import (
     Adoption,
     History,
     HostJournal,
+    after_clean_end,
     after_crash,
     decode_journal,
     printable,
@@ -102,10 +104,20 @@ def test_a_crash_on_trial_brings_back_what_was_good() -> None:
     trial = running.adopt("bot", version(2, trial=60), 0)
     back = after_crash(trial)
     assert back.histories == running.histories
-    assert back.quarantine_reason(digest(2)) == "the node ended while it was on trial"
+    assert back.quarantine_reason(digest(2)) == CRASHED
     assert after_crash(running) is running
     settled = trial.settle("bot", 60_000)
     assert after_crash(settled) is settled
+
+
+def test_a_quarantine_ends_when_the_node_was_stopped_in_order() -> None:
+    """Not by a crash: whoever starts a dead node again would end it with each start."""
+    bad = HostJournal().adopt("bot", version(1), 0).quarantine(digest(2), "1:1: what is this")
+    assert after_crash(bad) is bad
+    again = after_clean_end(bad)
+    assert again.quarantine_reason(digest(2)) is None
+    assert again.histories == bad.histories
+    assert after_clean_end(again) is again
 
 
 def test_a_crash_on_the_first_trial_leaves_nothing() -> None:

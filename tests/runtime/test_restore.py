@@ -4,11 +4,11 @@ from contextlib import closing
 
 import pytest
 import workshop
-from host.versions import rid, version
+from host.versions import digest, rid, version
 
-from faramesh_mesh.host.journal import LOST_JOURNAL, HostJournal, decode_journal
+from faramesh_mesh.host.journal import CRASHED, LOST_JOURNAL, HostJournal, decode_journal
 from faramesh_mesh.runtime.journal_row import JOURNAL, first_journal
-from faramesh_mesh.runtime.restore import Restored, restore
+from faramesh_mesh.runtime.restore import CLEAN, Restored, restore
 from faramesh_mesh.runtime.store import Batch, Store
 from faramesh_mesh.trust.keys import verify
 
@@ -122,3 +122,14 @@ def test_joining_again_over_a_store_that_was_used_forgets_nothing(path):
     with closing(Store.open(path)) as store:
         store.commit(Batch(audit=(b"started",)))
         assert first_journal(store) == ()
+
+
+def test_a_body_that_the_node_died_of_is_tried_again_once_it_was_stopped_in_order(path):
+    """It was quarantined for ever: an operator had no way to try it again but to push other bytes."""
+    started(path)
+    keep(path, HostJournal().adopt("bot", version(2, trial=60), 0).encode())
+    for _ in range(3):
+        assert journal_of(path).quarantine_reason(digest(2)) == CRASHED, "a crash ended the quarantine"
+    with closing(Store.open(path)) as store:
+        store.commit(Batch(meta=((CLEAN, b"1"),)))
+    assert journal_of(path).quarantine_reason(digest(2)) is None

@@ -244,7 +244,6 @@ def _restored(memory: Memory) -> Restored:
         incarnation=memory.incarnation,
         addresses=memory.addresses,
         lost=memory.lost,
-        clean=True,
         set_aside=(),
     )
 
