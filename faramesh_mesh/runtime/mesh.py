@@ -43,8 +43,8 @@ class Mesh:
 
     @classmethod
     def start(cls, home: Path | str, *, log: "Log | None" = None) -> "Mesh":
-        """Run the node of a home in a thread of this process. Raises what `open_node` raises. It denies until it has synced;
-        see `wait_ready`."""
+        """Run the node of a home in a thread of this process. Raises what `open_node` raises, and
+        `StartTimeoutError` after `START_SECONDS`: the node was stopped then. It denies until it has synced; see `wait_ready`."""
         from faramesh_mesh.runtime.hosted import HostedNode  # noqa: PLC0415 - trio only where a node runs
 
         node = HostedNode(Path(home), log)

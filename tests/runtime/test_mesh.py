@@ -17,9 +17,11 @@ import faramesh_mesh
 from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.decision import Effect, Why
 from faramesh_mesh.runtime import hosted
+from faramesh_mesh.runtime import mesh as mesh_module
+from faramesh_mesh.runtime import node as node_module
 from faramesh_mesh.runtime.control.client import connect
 from faramesh_mesh.runtime.guards import CallDeniedError, CallStoppedError, current_guard
-from faramesh_mesh.runtime.home import HomeError
+from faramesh_mesh.runtime.home import Home, HomeError
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.mesh import Mesh
 
@@ -80,6 +82,37 @@ def test_decide_is_a_plain_function_for_any_thread(mesh):
 def test_what_stops_the_start_comes_out_of_it(tmp_path):
     with pytest.raises(HomeError):
         Mesh.start(tmp_path / "nowhere")
+
+
+def test_a_start_that_lasts_too_long_ends_and_frees_the_home(plan, monkeypatch):
+    """A node without its store asks its seeds for a root for as long as none answers. It went on with the lock held, and
+    nothing could end it."""
+    home = plan.members[0].home
+    database = Home(home).database
+    kept = {path: path.read_bytes() for path in home.iterdir() if path.name.startswith(database.name)}
+    for path in kept:
+        path.unlink()
+    monkeypatch.setattr(mesh_module, "START_SECONDS", 0.3)
+    with pytest.raises(hosted.StartTimeoutError, match=r"within 0\.3 s: it was stopped"):
+        Mesh.start(home, log=Log(StringIO()))
+    assert "mesh-node" not in [thread.name for thread in threading.enumerate()]
+    for path, data in kept.items():
+        path.write_bytes(data)
+    monkeypatch.undo()
+    with Mesh.start(home, log=Log(StringIO())) as mesh:
+        assert mesh.wait_ready(SECONDS)
+
+
+def test_a_start_that_cannot_be_stopped_says_so(plan, monkeypatch):
+    """Work in a thread, here on a hung disk, ends when it ends."""
+    let_go = threading.Event()
+    monkeypatch.setattr(mesh_module, "START_SECONDS", 0.1)
+    monkeypatch.setattr(hosted, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(node_module, "restore", lambda *_: let_go.wait())
+    with pytest.raises(hosted.StartTimeoutError, match="in use until it has stopped"):
+        Mesh.start(plan.members[0].home, log=Log(StringIO()))
+    let_go.set()
+    wait_for(lambda: "mesh-node" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_a_closed_mesh_denies(mesh):
