@@ -30,7 +30,6 @@ from faramesh_mesh.host.fpl.engine import FplEngine
 from faramesh_mesh.host.gate import Gate
 from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.ids import KeyId, MeshId
-from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.addresses import Address, parse_address
 from faramesh_mesh.runtime.config import NodeHomeConfig
@@ -251,10 +250,7 @@ class _Parts:
         storage.persisted = lambda batch: self._driver.post(Persisted(batch))
         enforcer.report, enforcer.enter = self._driver.post, self.steward.enter
         enforcer.is_ready = self.steward.is_ready
-        agents = restored.fleet.agents_of(signer.id)
-        enrolled = restored.fleet.enrolled(agents[0]) if agents else None
-        region = NO_REGION if enrolled is None else enrolled.enrolment.region
-        facts = Facts(config.agent, self._advertised, region, software, restored.incarnation)
+        facts = Facts(self._advertised, software, restored.incarnation)
         desk = Desk(self._driver, storage, gate, signer, facts, self.steward.is_ready)
         self._control = ControlServer(desk, verify, log)
         enrol_seed = place.read_enrol_seed() if Duty.ENROL in config.duties else None

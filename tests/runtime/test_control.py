@@ -14,6 +14,8 @@ from runtime.meshes import SECONDS, decided, made, running, until
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.host import audit
 from faramesh_mesh.records.ids import NO_MESH, Digest, MeshId, RecordId
+from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.rejection import Reason, Rejected
 from faramesh_mesh.runtime.control import desk, hello, protocol, server
 from faramesh_mesh.runtime.control.answers import (
@@ -175,6 +177,22 @@ async def test_an_operator_reads_everything_and_believes_only_signatures(tmp_pat
         assert await client.body(Digest(bytes(32))) is None
         assert (await client.links()).links[0].node == nodes[1].id
         assert (await client.counters())["records"] == len(plan.author.records)
+
+
+async def test_a_node_says_where_its_agent_is_enrolled_now(tmp_path):
+    """Not where it was when the process started."""
+    plan = made(tmp_path, 1)
+    author = plan.author
+    (first,) = [record for record in author.records.in_order() if record.kind is Kind.ENROLMENT]
+    mesh = author.chain.mesh
+    async with running(*plan.members) as (node,), connect(str(node.socket), mesh) as client:
+        moved = author.enrol("n00", "moon", supersedes=(first.id,))
+        await client.offer((moved.envelope,))
+        info = await client.info()
+        assert (info.name, info.region) == ("n00", "moon")
+        await client.offer((author.revoke_agent("n00").envelope,))
+        info = await client.info()
+        assert (info.name, info.region, info.agents) == ("", NO_REGION, ())
 
 
 async def test_a_pull_mends_a_hole_that_no_frontier_shows(tmp_path):

@@ -10,6 +10,7 @@ import trio
 from faramesh_mesh.host.call import read_call
 from faramesh_mesh.host.gate import Gate
 from faramesh_mesh.records.ids import NO_MESH, RecordId
+from faramesh_mesh.records.labels import NO_REGION
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime import clock
@@ -48,9 +49,7 @@ class Session:
 class Facts:
     """What does not change while a node runs."""
 
-    name: str
     address: str
-    region: str
     software: str
     incarnation: int
 
@@ -145,19 +144,21 @@ class Desk:
         """The node's word about itself."""
         node, records = self._node, self._node.records
         met, others = node.met
+        agents = node.fleet.agents_of(self._signer.id)
+        enrolled = node.fleet.enrolled(agents[0]) if agents else None
         return answers.NodeInfo(
             mesh=records.chain.mesh,
-            name=self._facts.name,
+            name=agents[0] if agents else "",
             node=self._signer.id,
             address=self._facts.address,
-            region=self._facts.region,
+            region=NO_REGION if enrolled is None else enrolled.enrolment.region,
             software=self._facts.software,
             root_version=records.chain.version,
             records=len(records),
             fingerprint=records.trie.fingerprint,
             incarnation=self._facts.incarnation,
             ready=self._is_ready(),
-            agents=node.fleet.agents_of(self._signer.id),
+            agents=agents,
             peers=len(node.peers()),
             statuses=len(node.statuses.all()),
             generation=self._driver.generation,

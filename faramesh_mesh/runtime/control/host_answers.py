@@ -18,6 +18,7 @@ MAX_COUNTERS = 512
 class NodeInfo:
     """A node's word about itself.
 
+    `name` and `region` are those of the first of its `agents`, as it is enrolled now: empty and `-` while it has none.
     `records` and `fingerprint` are of the control set that it holds; `generation` is what `Watch` counts; `store`
     is empty while the store is well, else says what is wrong; `uptime_ms` is since the process started. Of the
     `others` that are members, `met` have shown that they hold what it holds, since it started and until it was ready.
