@@ -1,6 +1,7 @@
 """Globs: against a naive matcher, against Go's published table of cases, and against patterns built to be slow."""
 
 import contextlib
+import re
 import time
 
 import pytest
@@ -118,7 +119,27 @@ def test_malformed_patterns_are_refused(pattern: str) -> None:
 def test_any_text_is_a_glob_or_is_refused(pattern: str) -> None:
     for compile_glob in (glob.compile_tools, glob.compile_text):
         with contextlib.suppress(glob.BadGlob):
-            assert compile_glob(pattern)("a/b") in (True, False)
+            covers = compile_glob(pattern)
+            assert covers("a/b") in (True, False)
+            assert covers(glob.head(pattern)) in (True, False), "or its expression would not be compiled"
+
+
+def test_an_expression_is_compiled_for_the_first_text_that_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand of them held up a node, and the kills that came meanwhile, for up to four seconds."""
+    compiled: list[str] = []
+    compile_expression = re.compile
+
+    def counted(expression: str, flags: int) -> re.Pattern[str]:
+        compiled.append(expression)
+        return compile_expression(expression, flags)
+
+    monkeypatch.setattr(glob.re, "compile", counted)
+    globs = [glob.compile_tools(f"ns{number}/[a-c]*x") for number in range(100)]
+    assert not any(covers("other/abx") for covers in globs)
+    assert compiled == []
+    for _ in range(2):
+        assert [at for at, covers in enumerate(globs) if covers("ns7/abx")] == [7]
+    assert len(compiled) == 1
 
 
 def test_many_stars_do_not_backtrack_over_each_other() -> None:

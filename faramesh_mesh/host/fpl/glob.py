@@ -25,6 +25,7 @@ MAX_PATTERN = 256
 
 SPECIAL = frozenset("*?[\\")
 """The characters that make a pattern more than a plain name."""
+_SPECIAL = re.compile(r"[*?\[\\]")
 
 
 class BadGlob(ValueError):  # noqa: N818 - reads as what it is, beside `Refused`
@@ -38,10 +39,8 @@ def literal(pattern: str) -> str | None:
 
 def head(pattern: str) -> str:
     """What every name that the pattern matches begins with; empty where that may be anything."""
-    for at, character in enumerate(pattern):
-        if character in SPECIAL:
-            return pattern[:at]
-    return pattern
+    found = _SPECIAL.search(pattern)
+    return pattern if found is None else pattern[: found.start()]
 
 
 def compile_tools(pattern: str) -> Covers:
@@ -56,13 +55,12 @@ def compile_tools(pattern: str) -> Covers:
     if prefix is not None and pattern[-1] == "*":
         _check(pattern)
         return _directly_under(prefix)
-    expression = re.compile(_translate(pattern, any_one="[^/]", barred="/"), re.DOTALL)
-    return _fullmatch(expression)
+    return _fullmatch(head(pattern), _translate(pattern, any_one="[^/]", barred="/"))
 
 
 def compile_text(pattern: str) -> Covers:
     """Match a whole text, in which '/' is a character like any other. Raises `BadGlob`."""
-    return _fullmatch(re.compile(_translate(pattern, any_one=".", barred=""), re.DOTALL))
+    return _fullmatch(head(pattern), _translate(pattern, any_one=".", barred=""))
 
 
 def _everything(_: str) -> bool:
@@ -86,10 +84,18 @@ def _directly_under(prefix: str) -> Covers:
     return covers
 
 
-def _fullmatch(expression: re.Pattern[str]) -> Covers:
-    fullmatch = expression.fullmatch
+def _fullmatch(beginning: str, expression: str) -> Covers:
+    """Match an expression, which is compiled for the first text that begins as it must. Compiling takes 0.1 to 0.4 ms; a
+    policy may have two thousand, its node loads it between two messages of the mesh, and most are for tools that no agent
+    here ever calls."""
+    fullmatch: Callable[[str], re.Match[str] | None] | None = None
 
     def covers(text: str) -> bool:
+        nonlocal fullmatch
+        if not text.startswith(beginning):
+            return False
+        if fullmatch is None:
+            fullmatch = re.compile(expression, re.DOTALL).fullmatch
         return fullmatch(text) is not None
 
     return covers
@@ -123,12 +129,14 @@ def _translate(pattern: str, any_one: str, barred: str) -> str:
             chunks[-1] += re.escape(pattern[at])
             at += 1
         else:
-            chunks[-1] += re.escape(character)
-    head, *starred = chunks
+            plain = head(pattern[at - 1 :])
+            chunks[-1] += re.escape(plain)
+            at += len(plain) - 1
+    first, *starred = chunks
     if not starred:
-        return head
+        return first
     *between, last = starred
-    return head + "".join(f"(?>{any_one}*?{chunk})" for chunk in between) + f"{any_one}*{last}"
+    return first + "".join(f"(?>{any_one}*?{chunk})" for chunk in between) + f"{any_one}*{last}"
 
 
 def _class(pattern: str, at: int, barred: str) -> tuple[str, int]:
