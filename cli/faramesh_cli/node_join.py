@@ -225,8 +225,6 @@ def _write(home: Home, token: Token, config: NodeHomeConfig, keys: Keys, joined:
                 authored=authored,
             )
         )
-        if first:
-            store.synced()  # a new store makes its node sync before it permits; the first node has nobody to sync with
     finally:
         store.close()
     home.write_pin(token.mesh)

@@ -25,9 +25,6 @@ LOST = "lost"
 """Rows of the store: the number of this life of the node; whether the last one ended in order; whether records or roots were
 lost and no peer has been met since."""
 
-_AUTHORITY = (None, Shelf.ROOTS, Shelf.RECORDS)
-"""Where damage may have taken a kill: there, or in the file as a whole. All else only holds the host back."""
-
 
 def encode_incarnation(incarnation: int) -> bytes:
     """The number of a life as the store keeps it."""
@@ -87,12 +84,7 @@ def restore(store: Shelves, mesh: MeshId, verify: Verify, found: RootChain | Non
             )
         )
     records = _records(loaded, store, chain, verify, told)
-    lost = (
-        found is not None
-        or len(told) > whole
-        or loaded.meta.get(LOST) == b"1"
-        or any(each.shelf in _AUTHORITY for each in loaded.damaged)
-    )
+    lost = found is not None or len(told) > whole or loaded.meta.get(LOST) == b"1" or loaded.must_sync
     bodies = _bodies(loaded, store, told)
     fleet = Fleet(records, bodies)
     incarnation = int.from_bytes(loaded.meta.get(INCARNATION, b"")[:4], "big") + 1

@@ -105,7 +105,7 @@ class Steward:
             self._lost = False
             self._storage.keep(meta=((LOST, b"0"),))
             self._log.info("synced after damage")
-        await self._storage.synced()
+            await self._storage.synced()
 
     def _keep_incarnation(self) -> None:
         """Peers may have known a later life of this node than its disk did: the next start must begin after that."""

@@ -16,6 +16,7 @@ from typing import Any
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.store_file import (
     APPENDED,
+    AUTHORITY,
     MUST_SYNC,
     Damaged,
     NewerStoreError,
@@ -24,6 +25,7 @@ from faramesh_mesh.runtime.store_file import (
     StoreFullError,
     checksum,
     open_file,
+    remember_to_sync,
     translated,
 )
 
@@ -72,7 +74,8 @@ class Loaded:
     in order of version. Rows whose checksum fails are not in it but in `damaged`. Signatures are not verified: the caller
     admits each envelope again and calls `Store.set_aside` for those that fail.
 
-    `must_sync`: something was lost, so the node must deny until it has synced with its peers (`Store.synced`).
+    `must_sync`: roots or records were lost, now or before a start that did not come far, so the node must deny until it has
+    synced with its peers (`Store.synced`).
     """
 
     roots: tuple[bytes, ...]
@@ -109,16 +112,13 @@ class Store:
     def load(self) -> Loaded:
         """Read everything, check every row, and quarantine those that do not hold."""
         damaged = list(self._damage)
+        if damaged:
+            with suppress(StoreFullError), self._transaction() as connection:  # a full disk remembers nothing
+                remember_to_sync(connection)
         read = {shelf: self._read(shelf, damaged) for shelf in Shelf if shelf is not Shelf.AUDIT}
         tail = self._tail(damaged)
         meta = {name.decode(errors="replace"): value for name, value in read[Shelf.META].items()}
-        must_sync = meta.pop(MUST_SYNC.decode(), None) is not None
-        if damaged and not must_sync:
-            must_sync = True
-            with suppress(
-                StoreFullError
-            ):  # it is found again at the next start, because it could not be set aside
-                self._remember_to_sync()
+        remembered = meta.pop(MUST_SYNC.decode(), None) is not None
         return Loaded(
             roots=tuple(read[Shelf.ROOTS].values()),
             records=tuple((RecordId(key), data) for key, data in read[Shelf.RECORDS].items()),
@@ -129,11 +129,11 @@ class Store:
             authored={KeyId(key): Authored(KeyId(key), data) for key, data in read[Shelf.AUTHORED].items()},
             audit_tail=tail,
             damaged=tuple(damaged),
-            must_sync=must_sync,
+            must_sync=remembered or any(each.shelf in AUTHORITY for each in damaged),
         )
 
     def set_aside(self, shelf: Shelf, ids: Iterable[bytes], why: str) -> None:
-        """Move rows that failed verification to the quarantine table, and remember that the node must sync.
+        """Move rows that failed verification to the quarantine table; for roots and records remember that the node must sync.
 
         Ids are those of `Batch`; for roots SHA-256 of the envelope.
         """
@@ -141,7 +141,6 @@ class Store:
         numbers = [n for n, row_id in self._rows(f"SELECT n, id FROM {shelf}") if row_id in wanted]  # noqa: S608 - our own names
         if numbers:
             self._quarantine(shelf, numbers, why)
-            self._remember_to_sync()
 
     def synced(self) -> None:
         """The node has synced since the damage: forget that it must."""
@@ -202,6 +201,8 @@ class Store:
 
     def _quarantine(self, shelf: Shelf, numbers: list[int], why: str) -> None:
         with self._transaction() as connection:
+            if shelf in AUTHORITY:
+                remember_to_sync(connection)
             for n in numbers:
                 connection.execute(
                     f"INSERT INTO quarantine (shelf, id, data, why) SELECT ?, id, data, ? FROM {shelf} WHERE n = ?",  # noqa: S608 - our own names
@@ -216,9 +217,6 @@ class Store:
                 damaged.append(Damaged(Shelf.AUDIT, b"", "the checksum of the newest entry does not hold"))
             return data if isinstance(data, bytes) else b""
         return None
-
-    def _remember_to_sync(self) -> None:
-        self.commit(Batch(meta=((MUST_SYNC.decode(), b"1"),)))
 
     def _rows(self, query: str, values: tuple[int, ...] = ()) -> list[Any]:
         try:

@@ -29,7 +29,7 @@ APPLICATION = 0x464D4553
 """`FMES`: marks the file as a mesh store (`application_id`), for `file(1)` and against opening something else."""
 
 MUST_SYNC = b"store/must-sync"
-"""The meta row that says so, also over restarts: in a new store, and in one that was damaged, until the node has synced."""
+"""The meta row that says that roots or records were lost, also over restarts, until the node has synced."""
 
 _CACHE_KIB = 1_024
 """Page cache. The store is written far more than it is read: a larger one is memory for nothing."""
@@ -70,6 +70,9 @@ class Shelf(StrEnum):
     META = "meta"
     AUDIT = "audit"
 
+
+AUTHORITY = frozenset({None, Shelf.ROOTS, Shelf.RECORDS})
+"""Where damage may have taken a kill: there, or in the file as a whole (None). All else only holds the host back."""
 
 APPENDED = frozenset({Shelf.RECORDS, Shelf.AUDIT})
 """Shelves without an index on the id: nothing looks rows up by it, and an index in the random order of ids would double
@@ -135,6 +138,14 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
         raise translated(error, path) from error
 
 
+def remember_to_sync(connection: sqlite3.Connection) -> None:
+    """Within a transaction: the node must sync. In the one that takes damage away, or a crash right after would hide it."""
+    connection.execute(
+        "INSERT OR REPLACE INTO meta (id, data, sum) VALUES (?, ?, ?)",
+        (MUST_SYNC, b"1", checksum(Shelf.META, MUST_SYNC, b"1")),
+    )
+
+
 def translated(error: sqlite3.Error, path: Path) -> StoreError:
     """SQLite's error as the store's own."""
     if _is_full(error):
@@ -182,16 +193,12 @@ def _create(path: Path) -> sqlite3.Connection:
 
 
 def _furnish(connection: sqlite3.Connection) -> None:
-    """Make the shelves of an empty file. It says from the start that the node must sync."""
+    """Make the shelves of an empty file."""
     connection.execute(f"PRAGMA page_size={_PAGE}")
     _settle(connection)
     connection.execute("BEGIN IMMEDIATE")
     for statement in _TABLES.values():
         connection.execute(statement)
-    connection.execute(
-        "INSERT INTO meta (id, data, sum) VALUES (?, ?, ?)",
-        (MUST_SYNC, b"1", checksum(Shelf.META, MUST_SYNC, b"1")),
-    )
     connection.execute(f"PRAGMA application_id={APPLICATION}")
     connection.execute(f"PRAGMA user_version={SCHEMA}")
     connection.execute("COMMIT")
@@ -297,6 +304,7 @@ def _start_over(path: Path, why: str) -> tuple[sqlite3.Connection, tuple[Damaged
         fresh.execute("BEGIN IMMEDIATE")
         with closing(_connect(aside)) as old:
             rows = sum(_copy(old, fresh, shelf) for shelf in Shelf)
+        remember_to_sync(fresh)
         fresh.execute("COMMIT")
     except sqlite3.Error:
         fresh.close()

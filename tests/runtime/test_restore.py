@@ -133,3 +133,14 @@ def test_a_body_that_the_node_died_of_is_tried_again_once_it_was_stopped_in_orde
     with closing(Store.open(path)) as store:
         store.commit(Batch(meta=((CLEAN, b"1"),)))
     assert journal_of(path).quarantine_reason(digest(2)) is None
+
+
+def test_records_that_a_start_cut_short_set_aside_stay_lost(path):
+    """The damage was taken away before anybody had written down that there was any: the next start took what was left for
+    the whole, and a mesh of two for one of one, which permits without asking."""
+    assert not started(path).lost
+    sql(path, "INSERT INTO records (id, data, sum) VALUES (zeroblob(32), zeroblob(9), zeroblob(16))")
+    with closing(Store.open(path)) as store:
+        assert store.load().damaged
+    for _ in range(2):
+        assert started(path).lost

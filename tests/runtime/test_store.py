@@ -24,6 +24,7 @@ from faramesh_mesh.runtime.store import (
     StoreError,
     StoreFullError,
 )
+from faramesh_mesh.runtime.store_file import AUTHORITY
 
 
 def record(number: int) -> tuple[RecordId, bytes]:
@@ -142,9 +143,12 @@ class TestWhatIsCommitted:
 
 
 class TestMustSync:
-    def test_a_new_store_says_so_until_the_node_has_synced(self, path: Path, store: Store) -> None:
-        assert store.load().must_sync
+    def test_a_store_that_lost_records_says_so_until_the_node_has_synced(
+        self, path: Path, store: Store
+    ) -> None:
         store.commit(FULL)
+        assert not store.load().must_sync
+        store.set_aside(Shelf.RECORDS, [record(3)[0]], "bad signature")
         store.close()
         assert reopened(path).must_sync
         with closing(Store.open(path)) as again:
@@ -168,6 +172,12 @@ class TestMustSync:
             ("records", record(5)[1], "bad signature"),
             ("roots", b"root 2", "bad signature"),
         ]
+
+    def test_what_takes_no_kill_away_is_no_reason_to_wait_for_others(self, store: Store) -> None:
+        """A mesh of one would wait for ever."""
+        store.commit(FULL)
+        store.set_aside(Shelf.BODIES, [b"d" * 32], "does not hash to its digest")
+        assert not store.load().must_sync
 
     def test_setting_aside_what_is_not_there_changes_nothing(self, store: Store) -> None:
         store.synced()
@@ -220,7 +230,7 @@ class TestDamage:
             except NewerStoreError:
                 continue
             if loaded.damaged:
-                assert loaded.must_sync
+                assert loaded.must_sync is any(each.shelf in AUTHORITY for each in loaded.damaged)
                 assert set(loaded.records) <= set(before.records)
                 assert set(loaded.roots) <= set(before.roots)
                 assert set(loaded.authored.values()) <= set(before.authored.values())
