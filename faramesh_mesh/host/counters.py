@@ -1,4 +1,4 @@
-"""Counts of decisions and of the time they took, per agent and policy version. They never hold anything of a call.
+"""Counts of decisions, per agent and policy version. They never hold anything of a call.
 
 `decide` runs on any thread. Each thread counts in a shard of its own, so no increment is ever lost and there is no
 lock; reading adds the shards up. (`x += 1` on a shared integer loses updates between threads; a lock costs more than
@@ -12,10 +12,6 @@ from typing import TypeAlias
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.records.ids import RecordId
 
-BUCKETS = 32
-"""Bucket b counts decisions that took [2^(b-1), 2^b) nanoseconds (0: no time at all); the last also all that took
-longer than 2^30 ns, about a second."""
-
 MAX_KEYS = 64
 """Pairs of agent and policy version that one thread counts apart: 16 agents, four versions each. Past it the oldest
 pair is added to its agent's `policy=None` pair, so totals stay exact and memory bounded."""
@@ -26,14 +22,13 @@ Key: TypeAlias = "tuple[str, RecordId | None]"
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Decisions counted. The first four exclude each other: their sum is the number of decisions. `errors` were denied,
-    because the policy could not be evaluated. `buckets` counts all of them by the time that deciding took."""
+    """Decisions counted. Each is counted once: their sum is the number of decisions. `errors` were denied, because the
+    policy could not be evaluated."""
 
     permits: int = 0
     denies: int = 0
     defers: int = 0
     errors: int = 0
-    buckets: tuple[int, ...] = (0,) * BUCKETS
 
     @property
     def total(self) -> int:
@@ -47,12 +42,11 @@ class Counts:
             self.denies + other.denies,
             self.defers + other.defers,
             self.errors + other.errors,
-            tuple(a + b for a, b in zip(self.buckets, other.buckets, strict=True)),
         )
 
 
 _ERRORS = 3
-_SLOTS = 4 + BUCKETS
+_SLOTS = 4
 _SLOT_OF_EFFECT = {Effect.PERMIT: 0, Effect.DENY: 1, Effect.DEFER: 2}
 
 
@@ -66,8 +60,8 @@ class Counters:
         self._thread_id = thread_id
         self._shards: dict[int, dict[Key, list[int]]] = {}
 
-    def count(self, key: Key, decision: Decision, elapsed_ns: int) -> None:
-        """Count one decision that took so many nanoseconds."""
+    def count(self, key: Key, decision: Decision) -> None:
+        """Count one decision."""
         thread = self._thread_id()
         shard = self._shards.get(thread)
         if shard is None:
@@ -76,8 +70,6 @@ class Counters:
         if tally is None:
             tally = _open(shard, key)
         tally[_ERRORS if decision.why is Why.EVALUATION_ERROR else _SLOT_OF_EFFECT[decision.effect]] += 1
-        bucket = elapsed_ns.bit_length() if elapsed_ns > 0 else 0
-        tally[4 + (bucket if bucket < BUCKETS else BUCKETS - 1)] += 1
 
     def read(self) -> dict[Key, Counts]:
         """All counts since the start, ordered by agent and policy. Counts of calls that are being decided right now
@@ -85,14 +77,10 @@ class Counters:
         sums: dict[Key, Counts] = {}
         for shard in tuple(self._shards.values()):
             for key, tally in tuple(shard.items()):
-                counts = _counts(tuple(tally))
+                counts = Counts(*tally)
                 held = sums.get(key)
                 sums[key] = counts if held is None else held + counts
         return {key: sums[key] for key in sorted(sums, key=lambda key: (key[0], key[1] or b""))}
-
-    def of(self, agent: str) -> Counts:
-        """All counts of an agent."""
-        return sum((counts for key, counts in self.read().items() if key[0] == agent), Counts())
 
 
 def _open(shard: dict[Key, list[int]], key: Key) -> list[int]:
@@ -105,7 +93,3 @@ def _open(shard: dict[Key, list[int]], key: Key) -> list[int]:
             for slot, number in enumerate(folded):
                 rest[slot] += number
     return shard.setdefault(key, [0] * _SLOTS)
-
-
-def _counts(tally: tuple[int, ...]) -> Counts:
-    return Counts(tally[0], tally[1], tally[2], tally[3], tally[4:])

@@ -191,12 +191,11 @@ class Gate:
         never raises, never blocks."""
         if self._poison is not None:
             return self._poison
-        started = self._clock_ns()
         snapshot = self._snapshot
         tally = _NOBODY
         if snapshot is None:
             decision = _NOT_READY
-        elif started >= snapshot.deadline_ns:
+        elif self._clock_ns() >= snapshot.deadline_ns:
             decision = _STALE
         else:
             try:
@@ -209,7 +208,7 @@ class Gate:
                     decision = _answer(state, call)
             except Exception:  # noqa: BLE001 - engines and arguments may be anything; what cannot be decided is denied
                 decision = _UNDECIDABLE
-        self._counters.count(tally, decision, self._clock_ns() - started)
+        self._counters.count(tally, decision)
         return decision
 
     def begin(self, call: Call, cancel: Cancel, agent: str | None = None) -> InFlight:
