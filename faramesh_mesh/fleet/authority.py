@@ -18,7 +18,6 @@ class Cause(StrEnum):
     KEY_OVERFLOW = "a key flooded or used up its quota: until it is revoked, all in its scope is denied"
     NO_POLICY = "no policy yet"
     ABORTED = "its rollout was aborted and denies"
-    VOIDED = "the policy it ran lost its grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Permitted:
     tool_kills: tuple[ToolKill, ...]
     voided: tuple[RecordId, ...] = ()
     """Rollouts that reached the agent before a revocation or an equivocation voided them. A host that runs one of these
-    denies (`Cause.VOIDED`) until a version of a later epoch is authorised: never a silent fallback."""
+    denies (`host.decision.Why.VOIDED`) until a version of a later epoch is authorised: never a silent fallback."""
 
 
 Authority: TypeAlias = Denied | Permitted

@@ -109,7 +109,6 @@ _WHY = {
     Cause.KEY_OVERFLOW: (Why.KEY_OVERFLOW, Standing.DENY_KILLED),
     Cause.NO_POLICY: (Why.NO_POLICY, Standing.DENY_NO_POLICY),
     Cause.ABORTED: (Why.ABORTED, Standing.DENY_ABORTED),
-    Cause.VOIDED: (Why.VOIDED, Standing.DENY_NO_POLICY),
 }
 
 

@@ -32,7 +32,6 @@ class Reason(StrEnum):
     WRONG_MESH = "another mesh"
     BAD_HELLO = "the handshake proof does not hold"
     NOT_ENROLLED = "not enrolled here"
-    STALE = "older than what is held"
     OVER_BUDGET = "over the budget of the link"
     UNEXPECTED = "not expected in this state"
 

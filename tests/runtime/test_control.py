@@ -94,7 +94,7 @@ ANSWERS: tuple[Answer, ...] = (
     IdPage((ID,), None),
     StatusPage((StatusEntry(b"status", Hearing.ALIVE, 12),), more=True),
     Outcomes(
-        (OfferOutcome(ID, None, duplicate=True), OfferOutcome(None, Rejected(Reason.STALE, "x"), False))
+        (OfferOutcome(ID, None, duplicate=True), OfferOutcome(None, Rejected(Reason.OVER_QUOTA, "x"), False))
     ),
     Held((True, False), (True,)),
     Decided("deny", "killed", "", 0, None, ID, "loop", "ops", 3),

@@ -70,10 +70,6 @@ class Code(IntEnum):
     """Too many clients, or too much asked: try again, or another node."""
     STORE = 5
     """The store cannot write: what was offered is in force here but not durable."""
-    DEADLINE = 6
-    STOPPING = 7
-    """The node is shutting down."""
-    UNKNOWN_AGENT = 8
 
 
 @dataclass(frozen=True, slots=True)
