@@ -59,14 +59,14 @@ def read_selector(text: str) -> Selector:
         raise misused(error.detail) from None
 
 
-def select(known: Knowledge, selector: Selector, *, enrolled_only: bool = True) -> tuple[Enrolled, ...]:
+def select(known: Knowledge, selector: Selector) -> tuple[Enrolled, ...]:
     """The agents that a selector selects, ascending. Selecting nobody is an error, because it is never meant.
 
     An instance is named in full: a beginning of a name selects nothing, and the names that are close are shown.
     """
     agents = known.enrolled()
     found = tuple(each for each in agents if selector.matches(each.labels))
-    if found or not enrolled_only:
+    if found:
         return found
     instance = selector.instance
     if instance is None or len(selector.terms) > 1:

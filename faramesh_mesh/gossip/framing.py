@@ -49,8 +49,3 @@ class Splitter:
         if at:
             del rest[:at]
         return frames
-
-    @property
-    def pending(self) -> int:
-        """Bytes of the frame that is not whole yet: not zero at the end of a stream means it was cut short."""
-        return len(self._rest)

@@ -49,11 +49,6 @@ class Timers:
         if held is None or at < held[0]:
             self.set(alarm, at)
 
-    def at(self, alarm: Alarm) -> int | None:
-        """When the alarm rings, None if it is not set."""
-        held = self._set.get(alarm)
-        return None if held is None else held[0]
-
     def due(self, mono: int) -> list[Alarm]:
         """Take out the alarms whose time has come, earliest first."""
         rung: list[Alarm] = []

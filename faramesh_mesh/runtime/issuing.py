@@ -62,13 +62,6 @@ def node_certificate(enrol_seed: bytes, mesh: MeshId, node: KeyId, link_public: 
     return _signed(builder, key)
 
 
-def self_signed(link_seed: bytes, now_ms: int) -> bytes:
-    """A certificate (DER) that nobody vouches for: for an end that proves itself above TLS, and for tests."""
-    key = _private(link_seed)
-    name = _name("self-signed")
-    return _signed(_for_links(key.public_key(), now_ms).subject_name(name).issuer_name(name), key)
-
-
 def _for_links(public: Ed25519PublicKey, now_ms: int) -> x509.CertificateBuilder:
     now = datetime.fromtimestamp(now_ms // 1_000, tz=UTC)
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]

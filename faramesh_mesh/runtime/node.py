@@ -82,11 +82,6 @@ class RunningNode:
         return self._driver.node.records.chain.mesh
 
     @property
-    def core(self) -> Node:
-        """The protocol node, to read. Only in the node's own thread."""
-        return self._driver.node
-
-    @property
     def ready(self) -> bool:
         """Whether the node has synced: before that its gate denies everything."""
         return self._steward.is_ready()

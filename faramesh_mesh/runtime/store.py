@@ -55,7 +55,7 @@ class Authored:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key) replace what
-    was there; `roots`, `records` and `audit` append; `bodies` keep the first; `unwanted` bodies are removed."""
+    was there; `roots`, `records` and `audit` append; `bodies` keep the first."""
 
     roots: tuple[bytes, ...] = ()
     records: tuple[tuple[RecordId, bytes], ...] = ()
@@ -65,7 +65,6 @@ class Batch:
     journal: tuple[tuple[str, bytes], ...] = ()
     authored: tuple[Authored, ...] = ()
     audit: tuple[bytes, ...] = ()
-    unwanted: tuple[Digest, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +157,6 @@ class Store:
                 connection.executemany(
                     _INSERT[shelf], [(key, data, checksum(shelf, key, data)) for key, data in rows]
                 )
-            if batch.unwanted:
-                connection.executemany(
-                    "DELETE FROM bodies WHERE id = ?", [(digest,) for digest in batch.unwanted]
-                )
 
     def audit(self, after: int = 0, limit: int = 1_000) -> tuple[tuple[int, bytes], ...]:
         """At most `limit` audit entries with numbers above `after`, ascending. Entries are chained by hash: `audit verify`
@@ -173,10 +168,6 @@ class Store:
         """The number of the newest audit entry, 0 when there is none."""
         rows = self._rows("SELECT max(n) FROM audit")
         return rows[0][0] or 0
-
-    def counts(self) -> dict[Shelf, int]:
-        """Rows on each shelf."""
-        return {shelf: self._rows(f"SELECT count(*) FROM {shelf}")[0][0] for shelf in Shelf}  # noqa: S608 - our own names
 
     def close(self) -> None:
         """Close the file. All that was committed is in it."""

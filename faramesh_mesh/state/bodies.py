@@ -35,8 +35,3 @@ class Bodies:
             self._held[digest] = body
             self.version += 1
         return digest
-
-    def remove(self, digest: Digest) -> None:
-        """Let a body go, if it is held."""
-        if self._held.pop(digest, None) is not None:
-            self.version += 1

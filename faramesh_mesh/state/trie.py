@@ -137,10 +137,6 @@ class Trie:
             node = node.children[nibble]
         return node
 
-    def branch(self, prefix: Prefix) -> Branch:
-        """Fingerprint and count of all ids below a prefix."""
-        return _branch(self._node(prefix))
-
     def children(self, prefix: Prefix) -> tuple[Branch, ...]:
         """The sixteen branches below a prefix that is not a leaf."""
         return tuple(_branch(node) for node in self._node(prefix).children)

@@ -51,8 +51,6 @@ class Disk:
             journal.update(batch.journal)
             authored.update((each.key, each) for each in batch.authored)
             tail = batch.audit[-1] if batch.audit else tail
-            for digest in batch.unwanted:
-                bodies.pop(digest, None)
         damaged, self._damaged = tuple(self._damaged), []
         self._must_sync = self._must_sync or bool(damaged)
         return Loaded(

@@ -17,7 +17,6 @@ from faramesh_mesh.host.engine import Unloadable
 from faramesh_mesh.host.fpl import ast, glob
 from faramesh_mesh.host.fpl.compile import MAX_MATCHED
 from faramesh_mesh.host.fpl.engine import MAX_TOOLS, FplEngine
-from faramesh_mesh.host.fpl.format import text_of
 from faramesh_mesh.host.fpl.lexer import MAX_SOURCE
 from faramesh_mesh.host.fpl.parser import MAX_MATCHES, MAX_NESTING, MAX_RULE_MATCHES, MAX_RULES, parse
 from faramesh_mesh.host.fpl.refusal import Refused
@@ -76,9 +75,9 @@ def test_any_bytes_are_a_policy_or_unloadable(body: bytes) -> None:
 
 @given(trees.DOCUMENTS)
 def test_what_is_written_reads_back_as_the_same_tree(document: ast.Document) -> None:
-    source = text_of(document)
+    source = trees.text_of(document)
     assert parse(source) == document
-    assert text_of(parse(source)) == source
+    assert trees.text_of(parse(source)) == source
 
 
 def test_every_form_of_the_subset() -> None:
@@ -342,7 +341,7 @@ def naive_decision(agent: ast.Agent, call: Call) -> tuple[Effect, Why]:
 
 @given(trees.AGENTS, st.lists(trees.CALLS, min_size=1, max_size=5))
 def test_decides_as_the_naive_interpreter(agent: ast.Agent, calls: list[Call]) -> None:
-    policy = FplEngine().compile(text_of(ast.Document((agent,))).encode())
+    policy = FplEngine().compile(trees.text_of(ast.Document((agent,))).encode())
     assert not isinstance(policy, Unloadable)
     decide = policy.bind(agent.name, POLICY)
     assert not isinstance(decide, Unloadable)
@@ -355,7 +354,7 @@ def test_decides_as_the_naive_interpreter(agent: ast.Agent, calls: list[Call]) -
 @given(trees.CONDITIONS, trees.CALLS)
 def test_single_conditions_as_the_naive_interpreter(condition: ast.Condition, call: Call) -> None:
     agent = ast.Agent("bot", Effect.DEFER, (ast.Rule(Effect.PERMIT, False, "*", condition, ""),))
-    decision = decide_source(text_of(ast.Document((agent,))), call)
+    decision = decide_source(trees.text_of(ast.Document((agent,))), call)
     assert (decision.effect, decision.why) == naive_decision(agent, call)
 
 

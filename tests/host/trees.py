@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from faramesh_mesh.host.call import Call
 from faramesh_mesh.host.decision import Effect
 from faramesh_mesh.host.fpl import ast
+from faramesh_mesh.host.fpl.format import _quoted, rule_text
 from faramesh_mesh.host.fpl.parser import MAX_RULE_MATCHES
 
 KEYS = st.sampled_from(["amount", "cmd", "to", "session", "if", "a b", 'q"\\', "x-y"])
@@ -110,3 +111,19 @@ CALLS = st.builds(
     st.sampled_from(["pay/refund", "pay/charge", "shell/run", "pay", "x/y/z"]),
     st.dictionaries(KEYS, VALUES, max_size=6),
 )
+
+
+def text_of(document: ast.Document) -> str:
+    """The source of a document."""
+    return "\n".join(map(_block, document.agents))
+
+
+def _block(agent: ast.Agent) -> str:
+    lines = [f"agent {agent.name} {{", f"  default {agent.default.value}"]
+    if agent.rules:
+        lines.append("  rules {")
+        for rule in agent.rules:
+            reason = f" reason: {_quoted(rule.reason)}" if rule.reason else ""
+            lines.append(f"    {rule_text(rule)}{reason}")
+        lines.append("  }")
+    return "\n".join([*lines, "}", ""])

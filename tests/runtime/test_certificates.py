@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runtime.strangers import self_signed
 
 from faramesh_mesh.records.ids import KeyId, MeshId, key_id
 from faramesh_mesh.records.root import MAX_CERTIFICATE
@@ -18,7 +19,7 @@ from faramesh_mesh.runtime.certificates import (
     renew_at_ms,
     spiffe_id,
 )
-from faramesh_mesh.runtime.issuing import authority_certificate, node_certificate, self_signed
+from faramesh_mesh.runtime.issuing import authority_certificate, node_certificate
 from faramesh_mesh.trust.keys import signer_from_seed
 
 ENROL, LINK = sha256(b"enrol").digest(), sha256(b"link").digest()

@@ -8,9 +8,9 @@ from hashlib import sha256
 import pytest
 import trio
 import trio.testing
+from runtime.strangers import self_signed
 
 from faramesh_mesh.runtime.certificates import link_pem
-from faramesh_mesh.runtime.issuing import self_signed
 from faramesh_mesh.runtime.links import TlsStream
 
 NOW = 1_800_000_000_000

@@ -117,13 +117,13 @@ async def test_a_flipped_byte_denies_until_a_peer_has_agreed(tmp_path):
     _flip_a_byte_of_a_record(victim.home / "mesh.db", number=1)
     log = StringIO()
     async with open_node(victim.home, log=Log(log)) as hurt:
-        assert len(hurt.core.records) == len(plan.author.records) - 1
+        assert len(hurt._driver.node.records) == len(plan.author.records) - 1
         await trio.sleep(1.2)  # a turn of the steward, in which it could take itself for ready
         assert not hurt.ready
         assert not decided(hurt).permits
         async with running(other):
             await until(hurt, lambda: decided(hurt).permits)
-            assert len(hurt.core.records) == len(plan.author.records)
+            assert len(hurt._driver.node.records) == len(plan.author.records)
     assert "set aside" in log.getvalue()
 
 
@@ -138,7 +138,7 @@ async def test_a_lost_store_comes_back_from_the_peers(tmp_path):
     ):
         assert not decided(hurt).permits
         await until(hurt, lambda: decided(hurt).permits)
-        assert len(hurt.core.records) == len(plan.author.records)
+        assert len(hurt._driver.node.records) == len(plan.author.records)
 
 
 async def test_a_record_that_was_forged_on_the_disk_is_set_aside(tmp_path):
@@ -149,7 +149,7 @@ async def test_a_record_that_was_forged_on_the_disk_is_set_aside(tmp_path):
     write_home(plan, plan.members[0], records=[*list(plan.author.records.in_order())[:-1], forged])
     log = StringIO()
     async with open_node(plan.members[0].home, log=Log(log)) as node:
-        assert kill.id not in node.core.records
+        assert kill.id not in node._driver.node.records
     assert "set aside" in log.getvalue()
 
 

@@ -122,13 +122,6 @@ class TestWhatIsCommitted:
         store.commit(Batch(records=records(50, 60)))
         assert store.load().records == (*FULL.records, *records(50, 60))
 
-    def test_unwanted_bodies_go(self, store: Store) -> None:
-        store.commit(FULL)
-        store.commit(Batch(unwanted=(Digest(b"d" * 32),)))
-        assert store.load().bodies == ()
-        assert store.counts()[Shelf.BODIES] == 0
-        assert store.counts()[Shelf.RECORDS] == 40
-
     @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.lists(st.lists(st.integers(0, 60), max_size=8, unique=True), max_size=8))
     def test_any_batches_come_back_in_order_of_first_admission(

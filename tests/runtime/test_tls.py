@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import trio
+from runtime.strangers import self_signed
 
 from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.runtime.certificates import LIFETIME_MS, certificate_of, fingerprint, link_pem
-from faramesh_mesh.runtime.issuing import authority_certificate, node_certificate, self_signed
+from faramesh_mesh.runtime.issuing import authority_certificate, node_certificate
 from faramesh_mesh.runtime.tls import (
     NO_CERTIFICATE,
     Lane,

@@ -46,7 +46,6 @@ class _Route:
     cut: Manner | None = None
     healed: trio.Event = field(default_factory=trio.Event)
     scopes: dict[int, trio.CancelScope] = field(default_factory=dict)
-    carried: int = 0
 
 
 class Backbone:
@@ -82,14 +81,6 @@ class Backbone:
         """The pairs to cut so that a region is alone."""
         others = dict.fromkeys(self._regions.values())
         return tuple(pair(region, other) for other in others if other != region)
-
-    def connections(self, between: Pair) -> int:
-        """How many connections there are between two regions now."""
-        return len(self._route(between).scopes)
-
-    def carried(self, between: Pair) -> int:
-        """Bytes carried between two regions so far, both ways."""
-        return self._route(between).carried
 
     async def serve(self, region: str, listener: trio.SocketListener) -> None:
         """Be the egress proxy of a region, for as long as it runs."""
@@ -196,7 +187,6 @@ async def _pump(
         await _passable(route)
         if not data:
             break
-        route.carried += len(data)
         try:
             await sink.send_all(data)
         except trio.BrokenResourceError:

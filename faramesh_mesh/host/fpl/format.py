@@ -1,12 +1,9 @@
-"""Tree to source: the one way of writing a policy. `parse(text_of(tree)) == tree`."""
+"""Tree to source: the one way of writing a rule, which parses to the same tree."""
 
-from faramesh_mesh.host.decision import Effect
 from faramesh_mesh.host.fpl.ast import (
-    Agent,
     And,
     Compare,
     Condition,
-    Document,
     Flag,
     Holds,
     In,
@@ -24,11 +21,6 @@ from faramesh_mesh.host.fpl.parser import RESERVED, is_bare_key
 _OR, _AND, _NOT, _ATOM = range(4)
 
 
-def text_of(document: Document) -> str:
-    """The source of a document."""
-    return "\n".join(_agent(agent) for agent in document.agents)
-
-
 def rule_text(rule: Rule) -> str:
     """A rule in one line, as decisions quote it; its reason apart."""
     effect = "deny!" if rule.mandatory else rule.effect.value
@@ -39,17 +31,6 @@ def rule_text(rule: Rule) -> str:
 def condition_text(condition: Condition) -> str:
     """A condition, with the parentheses that it needs."""
     return _condition(condition)[1]
-
-
-def _agent(agent: Agent) -> str:
-    lines = [f"agent {agent.name} {{", f"  default {Effect(agent.default).value}"]
-    if agent.rules:
-        lines.append("  rules {")
-        for rule in agent.rules:
-            reason = f" reason: {_quoted(rule.reason)}" if rule.reason else ""
-            lines.append(f"    {rule_text(rule)}{reason}")
-        lines.append("  }")
-    return "\n".join([*lines, "}", ""])
 
 
 def _condition(condition: Condition) -> tuple[int, str]:

@@ -8,4 +8,3 @@ class Refused(Exception):  # noqa: N818 - a fact about a policy's source, turned
         super().__init__(f"{line}:{column}: {problem}")
         self.line = line
         self.column = column
-        self.problem = problem

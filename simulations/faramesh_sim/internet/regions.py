@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 Nodes = NDArray[np.int32]
 """Numbers of nodes."""
-MAX_REGIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
