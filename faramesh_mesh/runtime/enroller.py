@@ -40,6 +40,7 @@ from faramesh_mesh.runtime.enrol_wire import (
     Session,
     Wire,
 )
+from faramesh_mesh.runtime.places import Places
 from faramesh_mesh.runtime.store import StoreError
 from faramesh_mesh.runtime.token import Grant, decode_grant
 from faramesh_mesh.state.authoring import next_head
@@ -149,8 +150,8 @@ class Enroller:
         self._unsettled = registry.authored()
         self._active = 0
         """Joins and renewals under way."""
-        self._opening: dict[trio.CancelScope, None] = {}
-        """Connections that have not asked yet, oldest first."""
+        self._opening = Places(MAX_CONCURRENT)
+        """Connections that have not asked yet."""
 
     async def resume(self) -> None:
         """Send again what was signed before a crash. Call it once the node runs; every join does it as well."""
@@ -195,16 +196,11 @@ class Enroller:
     async def _asked(self, wire: Wire, binding: Binding) -> "_Asked | Served":
         """What somebody asks for. A newer connection takes the place of the oldest that has not asked yet: strangers who connect and
         say nothing must not keep hosts out."""
-        with trio.CancelScope() as opening:
-            self._opening[opening] = None
-            if len(self._opening) > MAX_CONCURRENT:
-                oldest = next(iter(self._opening))
-                del self._opening[oldest]
-                oldest.cancel()
+        with self._opening.take() as opening:
             try:
                 return await self._opened(wire, binding)
             finally:
-                self._opening.pop(opening, None)
+                self._opening.leave(opening)
         return Served("", renewal=False, refusal=Refusal.BUSY)
 
     async def _opened(self, wire: Wire, binding: Binding) -> "_Asked | Served":

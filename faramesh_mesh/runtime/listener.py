@@ -15,6 +15,7 @@ from faramesh_mesh.runtime.driver import DialError, Opened
 from faramesh_mesh.runtime.egress import open_way
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.places import Places
 from faramesh_mesh.runtime.tls import NO_CERTIFICATE, Lane, LaneError, open_context, peer_of
 
 MAX_HALF_OPEN = 64
@@ -52,7 +53,7 @@ class Listener:
         self._mesh = mesh
         self._lanes = lanes
         self._log = log
-        self._half_open: dict[trio.CancelScope, None] = {}
+        self._half_open = Places(MAX_HALF_OPEN)
         self.refused = 0
         """Connections that never got past their handshake."""
 
@@ -72,13 +73,7 @@ class Listener:
                 self._log.limited("accept", "cannot accept", why=str(error))
                 await trio.sleep(0.1)
                 continue
-            if len(self._half_open) >= MAX_HALF_OPEN:
-                oldest = next(iter(self._half_open))
-                del self._half_open[oldest]
-                oldest.cancel()
-            place = trio.CancelScope()
-            self._half_open[place] = None
-            nursery.start_soon(self._welcome, taken_from(stream), place)
+            nursery.start_soon(self._welcome, taken_from(stream), self._half_open.take())
 
     async def _welcome(self, sock: socket.socket, place: trio.CancelScope) -> None:
         shown = self._credentials.shown
@@ -90,7 +85,7 @@ class Listener:
             except HandshakeError as error:
                 why = str(error)
             finally:
-                self._half_open.pop(place, None)
+                self._half_open.leave(place)
         if opened is None:
             self.refused += 1
             self._log.limited("handshake", "connection refused", why=why)
