@@ -7,10 +7,10 @@ from faramesh_cli.local import ask_here
 from faramesh_cli.output import Answer
 from faramesh_cli.parsing import argument
 from faramesh_cli.refusal import misused
+from faramesh_mesh.host.call import MAX_TOOL
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.runtime.control.answers import Decided
 from faramesh_mesh.runtime.control.client import ControlClient
-from faramesh_mesh.runtime.control.requests import MAX_TOOL
 
 
 def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:

@@ -8,9 +8,9 @@ from faramesh_mesh.fleet.index import Index
 from faramesh_mesh.fleet.validity import Coverage, Validity
 from faramesh_mesh.records.enrolment import Enrolment
 from faramesh_mesh.records.ids import KeyId, RecordId
+from faramesh_mesh.records.labels import facts
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.state.record_set import RecordSet
 
 
@@ -22,11 +22,6 @@ class Enrolled:
     enrolment: Enrolment
     labels: Mapping[str, str]
     coverage: Coverage
-
-
-def facts(enrolment: Enrolment) -> dict[str, str]:
-    """The labels that selectors and scopes are matched against."""
-    return {**dict(enrolment.labels), INSTANCE: enrolment.agent}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,5 +158,5 @@ class Enrolments:
     def _view(self, record: Record) -> Enrolled:
         enrolment = record.payload
         assert isinstance(enrolment, Enrolment)  # noqa: S101 - the index files nothing else under an agent
-        labels = facts(enrolment)
+        labels = facts(enrolment.labels, enrolment.agent)
         return Enrolled(record, enrolment, labels, self._validity.coverage(labels))

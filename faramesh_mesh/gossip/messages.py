@@ -36,7 +36,6 @@ PROOF_SIZE = 64
 STATUS_DIGEST_SIZE = 8
 GROUPS = 16
 """Groups of status slots, by the first nibble of the node id: at most 256 slots each up to 4 096 nodes."""
-MAX_ADDRESS = 256
 MAX_PEERS = 16
 """Addresses in one message: a third of a passive view, as in HyParView's shuffle."""
 MAX_STEP_IDS = 1_600

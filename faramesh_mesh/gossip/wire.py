@@ -11,7 +11,6 @@ from typing import Any
 from faramesh_mesh.gossip.framing import MAX_FRAME, frame
 from faramesh_mesh.gossip.messages import (
     GROUPS,
-    MAX_ADDRESS,
     MAX_PEERS,
     MAX_SLOTS_WANTED,
     MAX_STEP_BRANCHES,
@@ -67,7 +66,8 @@ from faramesh_mesh.records.ids import ID_SIZE, KEY_ID_SIZE, PUBLIC_KEY_SIZE, Dig
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
-from faramesh_mesh.state.trie import DEPTH, FANOUT, FINGERPRINT_SIZE, Branch, Prefix
+from faramesh_mesh.records.status import FINGERPRINT_SIZE, MAX_ADDRESS
+from faramesh_mesh.state.trie import DEPTH, FANOUT, Branch, Prefix
 
 _PAGE = struct.Struct(">QB")
 _CHUNK = struct.Struct(">32sH")

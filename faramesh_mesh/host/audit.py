@@ -11,11 +11,11 @@ from enum import IntEnum, unique
 from hashlib import sha256
 
 from faramesh_mesh.host.enforce import Enforcement
-from faramesh_mesh.host.journal import printable
 from faramesh_mesh.records.codec import decode, encode
 from faramesh_mesh.records.ids import ID_SIZE, RecordId
 from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.status import Standing
+from faramesh_mesh.records.texts import clipped
 
 MAX_TEXT = 512
 """Bytes of an entry's text: the longest message that a record carries."""
@@ -108,7 +108,7 @@ class Broken:
 
 def append(head: Head, note: Note, at_ms: int) -> tuple[bytes, Head]:
     """The bytes of the next entry, and the new end of the log."""
-    clean = Note(note.event, printable(note.agent, 128), note.record, printable(note.text, MAX_TEXT))
+    clean = Note(note.event, clipped(note.agent, 128), note.record, clipped(note.text, MAX_TEXT))
     data = Entry(head.count, at_ms, clean, head.hash).encode()
     return data, Head(head.count + 1, hash_of(data))
 

@@ -8,10 +8,11 @@ from faramesh_mesh.fleet.authority import Authority, Cause, Denial, Denied, Perm
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.host.engine import Decide, Engines, Unloadable
 from faramesh_mesh.host.gate import AgentState
-from faramesh_mesh.host.journal import MAX_REASON, HostJournal, printable
+from faramesh_mesh.host.journal import MAX_REASON, HostJournal
 from faramesh_mesh.host.policy_cache import PolicyCache
 from faramesh_mesh.records.ids import Digest, RecordId
 from faramesh_mesh.records.status import Standing
+from faramesh_mesh.records.texts import clipped
 
 Load: TypeAlias = Callable[[Digest], bytes | None]
 """The body of a digest if it is held, already checked against it."""
@@ -156,7 +157,7 @@ def _choose(
         if loaded is None:
             deny = _worse(deny, Decision(Effect.DENY, Why.NO_BODY, policy=version.policy))
         elif isinstance(loaded, Unloadable):
-            nack = nack or printable(loaded.reason, MAX_REASON)
+            nack = nack or clipped(loaded.reason, MAX_REASON)
             deny = _worse(deny, Decision(Effect.DENY, Why.UNLOADABLE, policy=version.policy, text=nack))
             if loaded.is_for_good:
                 journal = journal.quarantine(version.digest, loaded.reason)

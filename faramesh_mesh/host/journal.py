@@ -18,6 +18,7 @@ from faramesh_mesh.records.codec import UINT_MAX, Fields, Primitive, ascending, 
 from faramesh_mesh.records.ids import ID_SIZE, Digest, RecordId
 from faramesh_mesh.records.labels import read_name
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
+from faramesh_mesh.records.texts import clipped
 
 FORMAT = 1
 """First field of the bytes: a later format is refused, not misread."""
@@ -156,7 +157,7 @@ class HostJournal:
         """Do not try this body again on this host."""
         if self.quarantine_reason(digest) is not None:
             return self
-        held = (*self.quarantined, Quarantined(digest, printable(reason, MAX_REASON)))
+        held = (*self.quarantined, Quarantined(digest, clipped(reason, MAX_REASON)))
         return replace(self, quarantined=held[-MAX_QUARANTINED:])
 
     def _with(self, history: History) -> "HostJournal":
@@ -225,12 +226,6 @@ def after_crash(journal: HostJournal) -> HostJournal:
                 back = History(history.agent, history.good, history.good)
                 journal = replace(journal, histories=tuple(sorted([*others, back], key=_agent_of)))
     return journal
-
-
-def printable(text: str, largest: int) -> str:
-    """The text cut to `largest` bytes of printable UTF-8: what an engine says may be anything."""
-    clean = "".join(character if character.isprintable() else " " for character in text)
-    return clean.encode("utf-8", "replace")[:largest].decode("utf-8", "ignore")
 
 
 def _good(history: History) -> Adoption | None:

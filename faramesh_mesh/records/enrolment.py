@@ -72,14 +72,15 @@ def read_enrolment(fields: Fields) -> Enrolment:
         fields.binary("node", PUBLIC_KEY_SIZE),
         read_labels(fields, "labels"),
         read_name(fields, "line"),
-        _duties(fields),
+        read_duties(fields),
         fields.blob("token", 16),
         read_ids(fields, "supersedes", MAX_SUPERSEDES),
         read_extra(fields),
     )
 
 
-def _duties(fields: Fields) -> tuple[Duty, ...]:
+def read_duties(fields: Fields) -> tuple[Duty, ...]:
+    """Duties, ascending. Raises `Malformed`."""
     names = fields.texts("duties", 16, 8)
     if not names:
         return ()

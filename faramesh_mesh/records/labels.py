@@ -18,6 +18,11 @@ Labels = tuple[tuple[str, str], ...]
 """Pairs, ascending by key."""
 
 
+def facts(labels: Labels, agent: str) -> dict[str, str]:
+    """What selectors and scopes are matched against: an agent's labels and, as `instance`, its name."""
+    return {**dict(labels), INSTANCE: agent}
+
+
 def read_name(fields: Fields, name: str) -> str:
     """An agent's or line's name: letters, digits and `._:/@-`, at most 128 characters."""
     return fields.word(name, MAX_AGENT, LABEL_VALUE)

@@ -14,6 +14,10 @@ MAX_AGENTS = 16
 MAX_KILLS = 8
 KILL_PREFIX = 8
 FINGERPRINT_SIZE = 16
+"""Bytes of the fingerprint of a set of records: a hash of their sum and count, so that being cut makes it no weaker than
+any hash of its size."""
+MAX_ADDRESS = 256
+"""Bytes of the address of a node, wherever one is written: more than any host name in use takes with its port."""
 
 
 @unique
@@ -97,7 +101,7 @@ def read_status(fields: Fields) -> Status:
         fields.uint("root_version", MAX_SEQ),
         fields.uint("records"),
         fields.binary("fingerprint", FINGERPRINT_SIZE),
-        fields.text("address", 256),
+        fields.text("address", MAX_ADDRESS),
         fields.text("software", 64),
         fields.flag("ready"),
         fields.items("agents", MAX_AGENTS, _agent),

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from faramesh_mesh.records.status import MAX_ADDRESS
+
 DEFAULT_PORT = 7420
 """The one port of a node: gossip, enrolment and control share it and are told apart by ALPN."""
-
-MAX_ADDRESS = 256
-"""Bytes of an address in a status record, which is the tightest place it has to fit."""
 
 
 class AddressError(ValueError):

@@ -23,11 +23,10 @@ from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.enrolment import Duty, Enrolment
 from faramesh_mesh.records.ids import NO_RECORD
 from faramesh_mesh.records.kind import Kind
-from faramesh_mesh.records.labels import Labels
+from faramesh_mesh.records.labels import Labels, facts
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.role import Role
-from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.runtime.enrol_wire import (
     Granted,
     Hello,
@@ -167,7 +166,7 @@ def enrol_first(token: Token, applicant: Applicant, now_ms: int, verify: Verify)
         raise EnrolError(Refusal.EXPIRED, Refusal.EXPIRED)
     if not set(applicant.labels) <= set(terms.labels):
         raise EnrolError(Refusal.LABELS_NOT_GRANTED, Refusal.LABELS_NOT_GRANTED)
-    if not entry.scope.matches({**dict(terms.labels), INSTANCE: applicant.agent}):
+    if not entry.scope.matches(facts(terms.labels, applicant.agent)):
         raise EnrolError(Refusal.OUT_OF_SCOPE, Refusal.OUT_OF_SCOPE)
     enrolment = Enrolment(
         Head(1, NO_RECORD, (), now_ms),

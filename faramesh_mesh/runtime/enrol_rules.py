@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from faramesh_mesh.fleet.authority import Cause
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.enrolment import Duty, Enrolment
+from faramesh_mesh.records.labels import facts
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.revocation import Revocation, RevokedKey
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import RoleKey
-from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.runtime.enrol_wire import Join, Refusal
 from faramesh_mesh.runtime.token import Grant, grant_issuer
 from faramesh_mesh.state.record_set import RecordSet
@@ -46,11 +46,11 @@ def judge(
         return Refusal.DUTY_NOT_GRANTED
     if Duty.ENROL in join.duties and issuer.id == key.id:
         return Refusal.KEY_IN_USE
-    facts = {**dict(terms.labels), INSTANCE: join.agent}
-    if not (issuer.scope.matches(facts) and key.scope.matches(facts)):
+    given = facts(terms.labels, join.agent)
+    if not (issuer.scope.matches(given) and key.scope.matches(given)):
         return Refusal.OUT_OF_SCOPE
     held = fleet.enrolled(join.agent)
-    if held is not None and not issuer.scope.matches({**dict(held.enrolment.labels), INSTANCE: join.agent}):
+    if held is not None and not issuer.scope.matches(facts(held.enrolment.labels, join.agent)):
         # The enroller's key may be wider: it must not carry an agent out of a team for whoever issued a token of another one.
         return Refusal.OUT_OF_SCOPE
     accepted = _name(fleet, grant, join)

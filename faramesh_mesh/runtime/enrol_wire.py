@@ -11,15 +11,15 @@ from typing import TypeAlias
 
 import trio
 
-from faramesh_mesh.records.codec import Fields, Primitive, ascending, decode, encode
-from faramesh_mesh.records.enrolment import Duty
+from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
+from faramesh_mesh.records.enrolment import Duty, read_duties
 from faramesh_mesh.records.envelope import MAX_ENVELOPE, OVERHEAD, SIGNATURE_SIZE
 from faramesh_mesh.records.ids import ID_SIZE, KEY_ID_SIZE, PUBLIC_KEY_SIZE, KeyId, MeshId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.labels import Labels, read_labels, read_name
 from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.root import MAX_CERTIFICATE
-from faramesh_mesh.runtime.addresses import MAX_ADDRESS
+from faramesh_mesh.records.status import MAX_ADDRESS
 from faramesh_mesh.runtime.token import MAX_GRANT
 
 NONCE_SIZE = 32
@@ -238,7 +238,7 @@ def _join(fields: Fields) -> Message:
         fields.binary("node", PUBLIC_KEY_SIZE),
         fields.binary("link", PUBLIC_KEY_SIZE),
         read_labels(fields, "labels"),
-        _duties(fields),
+        read_duties(fields),
         fields.binary("token_proof", SIGNATURE_SIZE),
         fields.binary("node_proof", SIGNATURE_SIZE),
     )
@@ -273,14 +273,6 @@ def _refused(fields: Fields) -> Message:
 
 
 _READERS = {1: _hello, 2: _ready, 3: _join, 4: _renew, 5: _granted, 6: _refused}
-
-
-def _duties(fields: Fields) -> tuple[Duty, ...]:
-    names = ascending(fields.texts("duties", 16, 8), "duties", str)
-    try:
-        return tuple(Duty(name) for name in names)
-    except ValueError:
-        raise Malformed("duties: unknown duty") from None
 
 
 def _pairs(labels: Labels) -> list[Primitive]:

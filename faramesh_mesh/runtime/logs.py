@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from faramesh_mesh.records.texts import printable
 from faramesh_mesh.runtime import clock
 
 Value: TypeAlias = str | int | bool | None
@@ -72,7 +73,7 @@ class Line:
 
 def _plain(value: Value) -> str:
     text = "yes" if value is True else "no" if value is False else str(value)
-    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    clean = printable(text)
     return json.dumps(clean, ensure_ascii=False) if " " in clean else clean
 
 

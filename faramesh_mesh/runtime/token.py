@@ -19,15 +19,16 @@ import binascii
 from dataclasses import dataclass
 from hashlib import sha256
 
-from faramesh_mesh.records.codec import Fields, Primitive, ascending, decode, encode
-from faramesh_mesh.records.enrolment import DEFAULT_LINE, Duty
+from faramesh_mesh.records.codec import Fields, Primitive, decode, encode
+from faramesh_mesh.records.enrolment import DEFAULT_LINE, Duty, read_duties
 from faramesh_mesh.records.envelope import MAX_ENVELOPE, SIGNATURE_SIZE
 from faramesh_mesh.records.ids import ID_SIZE, KEY_ID_SIZE, PUBLIC_KEY_SIZE, KeyId, MeshId, key_id
 from faramesh_mesh.records.labels import Labels, read_labels, read_name
 from faramesh_mesh.records.rejection import Malformed, Rejected
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import RoleKey
-from faramesh_mesh.runtime.addresses import MAX_ADDRESS, AddressError, parse_address
+from faramesh_mesh.records.status import MAX_ADDRESS
+from faramesh_mesh.runtime.addresses import AddressError, parse_address
 from faramesh_mesh.trust.chain import RootChain, pin
 from faramesh_mesh.trust.keys import Signer, Verify, signer_from_seed
 
@@ -258,13 +259,5 @@ def _terms(fields: Fields) -> Terms:
         fields.uint("uses", MAX_USES, smallest=1),
         fields.uint("expires"),
         read_name(fields, "line"),
-        _duties(fields),
+        read_duties(fields),
     )
-
-
-def _duties(fields: Fields) -> tuple[Duty, ...]:
-    names = ascending(fields.texts("duties", 16, 8), "duties", str)
-    try:
-        return tuple(Duty(name) for name in names)
-    except ValueError:
-        raise Malformed("duties: unknown duty") from None

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.status import FINGERPRINT_SIZE
 
 DEPTH = 3
 FANOUT = 16
-FINGERPRINT_SIZE = 16
-"""Bytes of a fingerprint on the wire: a hash of the sum and count, so its truncation is no weaker than any hash's."""
 
 _MODULUS_MASK = (1 << 256) - 1
 _SALT = b"faramesh-trie-1\0"

@@ -13,6 +13,7 @@ from faramesh_mesh.records.enrolment import Enrolment
 from faramesh_mesh.records.envelope import Envelope, open_envelope, record_id, seal, signed_bytes
 from faramesh_mesh.records.ids import KeyId, MeshId, RecordId
 from faramesh_mesh.records.kind import Kind
+from faramesh_mesh.records.labels import facts
 from faramesh_mesh.records.record import (
     Control,
     LiveStatus,
@@ -25,7 +26,6 @@ from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.revocation import Revocation, RevokedKey
 from faramesh_mesh.records.role import MAY_SIGN, Role
 from faramesh_mesh.records.root import RoleKey
-from faramesh_mesh.records.selector import INSTANCE
 from faramesh_mesh.records.status import Status
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, Verify
@@ -148,7 +148,7 @@ def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
     if (
         isinstance(payload, Enrolment)
         and key.scope.terms
-        and not key.scope.matches({**dict(payload.labels), INSTANCE: payload.agent})
+        and not key.scope.matches(facts(payload.labels, payload.agent))
     ):
         return Rejected(Reason.WRONG_SCOPE, f"key {key.name} may enrol {key.scope.text}, not {payload.agent}")
     if isinstance(payload, Revocation):

@@ -16,7 +16,6 @@ from faramesh_mesh.host.journal import (
     after_clean_end,
     after_crash,
     decode_journal,
-    printable,
 )
 from faramesh_mesh.records.codec import UINT_MAX
 from faramesh_mesh.records.ids import Digest, RecordId
@@ -137,10 +136,3 @@ def test_the_body_that_ran_well_needs_no_new_trial() -> None:
 def test_adopting_what_runs_is_no_change() -> None:
     running = HostJournal().adopt("bot", version(1, trial=60), 0)
     assert running.adopt("bot", version(1, trial=60), 5_000) is running
-
-
-@given(st.text(), st.integers(0, 40))
-def test_printable(text: str, largest: int) -> None:
-    clean = printable(text, largest)
-    assert clean.isprintable()
-    assert len(clean.encode()) <= largest

@@ -57,7 +57,6 @@ from faramesh_mesh.runtime.control.requests import (
     Request,
     Watch,
 )
-from faramesh_mesh.runtime.control.texts import printable
 from faramesh_mesh.runtime.control.transport import check_owner
 from faramesh_mesh.runtime.links import TlsStream, taken_from
 from faramesh_mesh.runtime.logs import Log
@@ -123,11 +122,6 @@ def test_no_part_of_a_request_is_a_request(message):
 
 def test_an_answer_is_no_request():
     assert isinstance(protocol.read_request(protocol.frame(ANSWERS[0])[4:]), Rejected)
-
-
-def test_texts_of_answers_cannot_drive_a_terminal():
-    assert printable("a\x1b[2J\u202eb", 100).isprintable()
-    assert printable("é" * 400, 5) == "éé"
 
 
 @pytest.mark.parametrize(

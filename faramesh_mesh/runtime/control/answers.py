@@ -7,6 +7,7 @@ from typing import ClassVar, TypeAlias
 from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.envelope import MAX_ENVELOPE, SIGNATURE_SIZE
 from faramesh_mesh.records.ids import ID_SIZE, PUBLIC_KEY_SIZE, MeshId
+from faramesh_mesh.records.texts import clipped
 from faramesh_mesh.runtime.control.holdings import (
     MAX_ROOTS,
     BodyAnswer,
@@ -27,8 +28,7 @@ from faramesh_mesh.runtime.control.host_answers import (
     Links,
     NodeInfo,
 )
-from faramesh_mesh.runtime.control.requests import NONCE_SIZE
-from faramesh_mesh.runtime.control.texts import MAX_TEXT, printable
+from faramesh_mesh.runtime.control.requests import MAX_TEXT, NONCE_SIZE
 
 __all__ = [
     "Answer",
@@ -128,7 +128,7 @@ class Failed:
 
     def fields(self) -> list[Primitive]:
         """The fields in order."""
-        return [int(self.code), printable(self.text)]
+        return [int(self.code), clipped(self.text, MAX_TEXT)]
 
     @staticmethod
     def read(fields: Fields) -> "Failed":

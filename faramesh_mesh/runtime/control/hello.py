@@ -13,11 +13,10 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.root import RoleKey
 from faramesh_mesh.runtime.control.answers import Challenge
 from faramesh_mesh.runtime.control.requests import Proof
+from faramesh_mesh.runtime.tls import NO_CERTIFICATE
 from faramesh_mesh.trust.admission import admit
 from faramesh_mesh.trust.chain import RootChain, pin
 from faramesh_mesh.trust.keys import Signer, Verify
-
-NO_CERTIFICATE = bytes(32)
 
 
 def server_bytes(mesh: MeshId, certificate: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:

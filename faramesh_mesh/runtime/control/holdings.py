@@ -11,8 +11,8 @@ from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import MAX_BODY
 from faramesh_mesh.records.rejection import Malformed, Reason, Rejected
 from faramesh_mesh.records.status import FINGERPRINT_SIZE
-from faramesh_mesh.runtime.control.requests import MAX_IDS, MAX_OFFERED
-from faramesh_mesh.runtime.control.texts import MAX_TEXT, printable
+from faramesh_mesh.records.texts import clipped
+from faramesh_mesh.runtime.control.requests import MAX_IDS, MAX_OFFERED, MAX_TEXT
 
 MAX_ROOTS = 1_024
 MAX_PAGE_RECORDS = 4_096
@@ -171,7 +171,7 @@ class Outcomes:
 def _outcome_fields(outcome: OfferOutcome) -> list[Primitive]:
     reason, detail = ("", "")
     if outcome.rejected is not None:
-        reason, detail = outcome.rejected.reason.value, printable(outcome.rejected.detail)
+        reason, detail = outcome.rejected.reason.value, clipped(outcome.rejected.detail, MAX_TEXT)
     return [outcome.id, reason, detail, outcome.duplicate]
 
 

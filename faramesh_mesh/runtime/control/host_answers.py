@@ -7,8 +7,8 @@ from faramesh_mesh.records.chain import MAX_SEQ
 from faramesh_mesh.records.codec import Fields, Primitive
 from faramesh_mesh.records.ids import ID_SIZE, KEY_ID_SIZE, KeyId, MeshId, RecordId
 from faramesh_mesh.records.status import FINGERPRINT_SIZE
-from faramesh_mesh.runtime.control.requests import MAX_AUDIT
-from faramesh_mesh.runtime.control.texts import MAX_TEXT, printable
+from faramesh_mesh.records.texts import clipped
+from faramesh_mesh.runtime.control.requests import MAX_AUDIT, MAX_TEXT
 
 MAX_AUDIT_ENTRY = 4_096
 MAX_COUNTERS = 512
@@ -50,11 +50,11 @@ class NodeInfo:
         """The fields in order."""
         return [
             self.mesh,
-            printable(self.name),
+            clipped(self.name, MAX_TEXT),
             self.node,
-            printable(self.address),
-            printable(self.region),
-            printable(self.software),
+            clipped(self.address, MAX_TEXT),
+            clipped(self.region, MAX_TEXT),
+            clipped(self.software, MAX_TEXT),
             self.root_version,
             self.records,
             self.fingerprint,
@@ -64,7 +64,7 @@ class NodeInfo:
             self.peers,
             self.statuses,
             self.generation,
-            printable(self.store),
+            clipped(self.store, MAX_TEXT),
             self.uptime_ms,
             self.pid,
             self.met,
@@ -119,13 +119,13 @@ class Decided:
         """The fields in order."""
         return [
             self.effect,
-            printable(self.reason),
-            printable(self.rule),
+            clipped(self.reason, MAX_TEXT),
+            clipped(self.rule, MAX_TEXT),
             self.line,
             self.policy,
             self.record,
-            printable(self.text),
-            printable(self.signer),
+            clipped(self.text, MAX_TEXT),
+            clipped(self.signer, MAX_TEXT),
             self.generation,
         ]
 
@@ -212,7 +212,7 @@ class Links:
         return [
             self.node,
             [
-                [link.node, printable(link.address), printable(link.region), link.dialled]
+                [link.node, clipped(link.address, MAX_TEXT), clipped(link.region, MAX_TEXT), link.dialled]
                 for link in self.links
             ],
         ]

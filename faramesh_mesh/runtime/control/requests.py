@@ -14,6 +14,7 @@ client                                             node
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
+from faramesh_mesh.host.call import MAX_TOOL
 from faramesh_mesh.records.chain import MAX_SEEN, MAX_SEQ
 from faramesh_mesh.records.codec import Fields, Primitive, ascending
 from faramesh_mesh.records.envelope import MAX_ENVELOPE, SIGNATURE_SIZE
@@ -26,7 +27,8 @@ MAX_IDS = 4_096
 """Ids in one message: 128 KiB of them."""
 MAX_OFFERED = 1_024
 """Records in one offer."""
-MAX_TOOL = 256
+MAX_TEXT = 512
+"""Bytes of a text in an answer: the longest message that a record carries."""
 MAX_ARGUMENTS = 65_536
 """Bytes of a call's arguments as JSON. A call that needs more should be judged by a digest of what it carries."""
 MAX_AUDIT = 1_000

@@ -12,6 +12,8 @@ from faramesh_mesh.runtime.control.desk import Desk, Session
 from faramesh_mesh.runtime.control.requests import Greeting, Proof
 from faramesh_mesh.runtime.driver import Opened
 from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.places import Places
+from faramesh_mesh.runtime.tls import NO_CERTIFICATE
 from faramesh_mesh.trust.keys import Verify
 
 MAX_REMOTE = 32
@@ -88,15 +90,15 @@ class ControlServer:
         self._log = log
         self._remote = 0
         """Clients over TCP that have proved a key."""
-        self._greeting: dict[trio.CancelScope, None] = {}
-        """Those that have not, oldest first."""
+        self._greeting = Places(MAX_GREETING)
+        """Those that have not."""
         self._local = 0
 
     async def serve_local(self, stream: trio.SocketStream) -> None:
         """Serve one connection of the Unix socket."""
         self._local += 1
         try:
-            session = Session(local=True, certificate=hello.NO_CERTIFICATE, proven=True)
+            session = Session(local=True, certificate=NO_CERTIFICATE, proven=True)
             await self._serve(stream, session, full=self._local > MAX_LOCAL)
         finally:
             self._local -= 1
@@ -116,17 +118,11 @@ class ControlServer:
             if full:
                 await wire.answer(Failed(Code.BUSY, "too many clients: try again, or another node"))
                 return
-            with trio.CancelScope() as greeting:
-                if not session.proven:
-                    self._greeting[greeting] = None
-                    if len(self._greeting) > MAX_GREETING:
-                        oldest = next(iter(self._greeting))
-                        del self._greeting[oldest]
-                        oldest.cancel()
+            with trio.CancelScope() if session.proven else self._greeting.take() as greeting:
                 try:
                     await self._greet(wire, session)
                 finally:
-                    self._greeting.pop(greeting, None)
+                    self._greeting.leave(greeting)
             if greeting.cancelled_caught:
                 why = "a newer connection took its place"
                 self._log.limited("control", "client dropped", why=why, local=False)

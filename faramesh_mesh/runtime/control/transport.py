@@ -7,9 +7,10 @@ from pathlib import Path
 
 import trio
 
-from faramesh_mesh.runtime.control import hello, protocol
+from faramesh_mesh.runtime.control import protocol
 from faramesh_mesh.runtime.control.errors import Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import UnixTarget
+from faramesh_mesh.runtime.tls import NO_CERTIFICATE
 
 
 async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
@@ -20,7 +21,7 @@ async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     try:
         if isinstance(where, UnixTarget):
             check_owner(where.path)
-            return await trio.open_unix_socket(where.path), hello.NO_CERTIFICATE
+            return await trio.open_unix_socket(where.path), NO_CERTIFICATE
         tcp = await trio.open_tcp_stream(where.host, where.port)
     except OSError as error:
         raise Unreachable(f"{where}: {cause_of(error)}; is the node running?") from None
