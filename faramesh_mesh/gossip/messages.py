@@ -109,7 +109,7 @@ class Page(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """What a node holds, and whether it knows that it misses nothing, in 31 bytes: carried by PING and PONG."""
+    """What a node holds, and whether it knows that it misses nothing, in 31 to 35 bytes: carried by PING and PONG."""
 
     root_version: int
     count: int

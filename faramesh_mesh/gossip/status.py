@@ -4,15 +4,15 @@
       | <----------- WANT_STATUSES x --------- |   y is known there, or asked of somebody else
       | ---- STATUSES x ---------------------> |
 
-So a status crosses a node's links once as a whole and otherwise as 26 bytes, and a status that nobody asked for is not
+So a status crosses a node's links once as a whole and otherwise as 24 bytes, and a status that nobody asked for is not
 even verified.
 
 **What it costs.** With N nodes, a status of about 400 bytes, 8 links and each version announced on about half of them
-in each direction, one change costs a node 400 + 26 + 5 x 26, about 560 bytes sent. Signing anew each T seconds it sends
-560 N / T bytes a second: T = max(10, 0.32 N) seconds keeps counters under 1.75 KB/s whatever N is (10 s up to 31 nodes,
+in each direction, one change costs a node 400 + 24 + 5 x 24, about 550 bytes sent. Signing anew each T seconds it sends
+550 N / T bytes a second: T = max(10, 0.32 N) seconds keeps counters under 1.75 KB/s whatever N is (10 s up to 31 nodes,
 32 s at 100, 320 s at 1 000). A change of standing, or of what is durable, is signed within a second in a small mesh and
-within T / 10 in a large one; a control record that reaches 1 000 nodes costs each of them 560 KB over 32 s, at 100
-records a day 650 bytes a second on average. An idle node signs nothing.
+within T / 10 in a large one; a control record that reaches 1 000 nodes costs each of them 550 KB over 32 s, at 100
+records a day 640 bytes a second on average. An idle node signs nothing.
 
 A difference that stays is repaired by the digests of 16 groups, at most once in T on a link.
 """

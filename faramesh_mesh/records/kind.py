@@ -64,7 +64,8 @@ _LETTERS = {
 }
 
 # A kill must fit one TCP segment with everything around it (envelope overhead is 88 bytes): 1 KiB in all. A root
-# holds up to 64 keys and 8 CA certificates; a status 16 agents with all their fields at their largest. The others hold one message for people and a bounded `seen` vector.
+# holds up to 64 keys and 8 CA certificates; a status 16 agents with all their fields at their largest. The others hold
+# one message for people and a bounded `seen` vector.
 _MAX_PAYLOAD = {
     Kind.ROOT: 16_384,
     Kind.ENROLMENT: 4_096,

@@ -28,7 +28,7 @@ GREETING_SECONDS = 5.0
 IDLE_SECONDS = 300.0
 """Between two requests over TCP. On the Unix socket agents stay."""
 MESSAGE_SECONDS = 15.0
-"""From the first byte of a request to its last, and for the answer to be taken: 100 KB/s for the largest."""
+"""From the first byte of a request to its last, and for the answer to be taken: 90 KB/s for the largest."""
 MAX_REFUSALS = 100
 """Offered records that may be refused on one connection: each costs a signature check, and an honest client verifies before
 it offers."""
