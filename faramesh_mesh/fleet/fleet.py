@@ -70,8 +70,8 @@ FOREVER = 1 << 63
 """Milliseconds since 1970 that no clock shows."""
 
 NEWEST = 16
-"""Records of one key that have not their signatures yet, or that no plan refers to yet, whose bodies are worth holding: so
-that others can look at what they are asked to sign. More lets one key of several fill every node's disk."""
+"""Records of one key, the newest, whose bodies are held although they still lack signatures or no plan refers to them:
+others can look at what they are asked to sign. With more of them one key of several could fill every node's disk."""
 
 
 class Fleet:

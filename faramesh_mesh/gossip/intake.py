@@ -14,7 +14,7 @@ SLICE = 64
 """Envelopes verified before the driver serves other links: 6 ms, a seventh of what a kill takes to cross the mesh, and only where
 thousands of records come in at that moment. With 32 each record costs 3 % more."""
 MAX_WAITING = 256 * 1_024
-"""Bytes that may wait of one link: what one PULL asks for, with room for the flood beside it."""
+"""Bytes from one link that may wait: what one PULL asks for, with room for the flood beside it."""
 
 
 class Intake:

@@ -9,8 +9,8 @@ from faramesh_mesh.records.revocation import Revocation
 from faramesh_mesh.state.record_set import RecordSet
 
 _FEW = 64
-"""Nodes that wait for their past up to which they are asked about whenever records came in. Enrolments that come in no
-order at all, thousands of them, would otherwise be judged thousands of times each."""
+"""As long as no more nodes than this wait for their past, they are asked about whenever records come in. Thousands of
+enrolments that come in no order at all would otherwise be judged thousands of times each."""
 
 
 class Members:
@@ -80,7 +80,7 @@ class Members:
 
     @property
     def roughly(self) -> int:
-        """How many members there are at the most, for a microsecond: those not asked about yet count too."""
+        """How many members there are at most: those not asked about yet count too. Costs a microsecond."""
         if self._stale:
             self._refresh()
         return len(self._regions) + len(self._pending)

@@ -277,8 +277,8 @@ def suspicion_in(row: bytes) -> Suspicion:
 
 
 class Suspect(Struct, frozen=True):
-    """Suspicions, the sender's own and others' that it passes on. Once a second what there is: a region that is cut off is suspected
-    whole, by everybody around it."""
+    """Suspicions, the sender's own and others' that it passes on: once a second, all that there are, because a region that is
+    cut off is suspected whole, by everybody around it."""
 
     suspicions: tuple[Suspicion, ...]
 

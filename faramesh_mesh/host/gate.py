@@ -237,7 +237,7 @@ class Gate:
 
 
 def _read_glob(tool: str) -> tuple[str, glob.Covers]:
-    """What names begin with that a kill's glob covers, and whether it covers one."""
+    """What the names that a kill's glob covers begin with, and the test whether it covers a name."""
     pattern = tool if tool.strip("*") else "*"
     try:
         return glob.head(pattern), glob.compile_tools(pattern)

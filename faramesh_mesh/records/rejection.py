@@ -59,7 +59,7 @@ _HOSTILE = frozenset(
 class Rejected(Struct, frozen=True, gc=False):
     """A refusal. Nothing was changed by the input that it answers.
 
-    `detail` names the field or number at fault, never echoes more than 64 bytes of the input.
+    `detail` names the field or number at fault and never echoes more than 64 bytes of the input.
     """
 
     reason: Reason

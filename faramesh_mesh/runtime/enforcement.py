@@ -43,8 +43,8 @@ DEADLINE_NS = 5_000_000_000
 dead node leaves its last PERMIT standing; shorter, and a busy machine denies for no reason."""
 
 CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
-"""The call that is tried right after a kill came into force: what `mono_ns` in the log is the time of. It counts as one
-denied decision of the agent."""
+"""The call that is tried right after a kill came into force; `mono_ns` in the log is the time of its answer. It counts as
+one denied decision of the agent."""
 
 
 class Keeper(Protocol):

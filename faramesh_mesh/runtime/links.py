@@ -22,7 +22,7 @@ RECEIVE = 32_768
 UNSENT = 32_768
 """Bytes that the kernel may hold unsent on a gossip link (TCP_NOTSENT_LOWAT). Priorities end where a frame enters the
 socket: with the usual megabytes of buffer a kill would wait behind a transfer. Too small costs throughput on long
-fat paths, where this is topped up once a round trip of the wake-up, not of the path."""
+fat paths; what the kernel has sent is refilled as soon as this process wakes up, not once a round trip."""
 
 
 class TlsStream(trio.abc.Stream):

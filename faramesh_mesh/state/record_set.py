@@ -328,7 +328,7 @@ def _names_cut(record: Record) -> Cut | None:
 
 def _named_by(record: Record) -> tuple[RecordId, ...]:
     """The records whose coming may change what is judged of this one, but for the one before it in its chain. Other names need no
-    watching: a plan without its policy, a vote without its plan, a lift without its kill become nothing else by a kill."""
+    watching: a kill changes nothing for a plan without its policy, a vote without its plan or a lift without its kill."""
     match record.payload:
         case Enrolment(supersedes=older):
             return older

@@ -99,8 +99,8 @@ class RootChain:
         return len(self.roots) + (0 if self.rival is None else len(self.rival.branch))
 
     def lacking(self, height: int) -> int:
-        """From which of the `documents` on somebody who holds so many has to be told. Whoever holds fewer than a chain that has
-        forked holds one of the sides, nobody knows which."""
+        """The index in `documents` of the first that somebody who holds so many has to be told. Of a chain that has forked,
+        whoever holds fewer holds one of the sides, and nobody knows which."""
         if height >= self.height or self.rival is None:
             return height
         return min(height, self.rival.version - 1)

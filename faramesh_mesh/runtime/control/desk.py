@@ -28,7 +28,7 @@ from faramesh_mesh.trust.keys import Signer
 OFFER_SECONDS = 20.0
 """How long an offer may wait for the disk. Shorter than what the client waits for an answer, so that it hears why."""
 _MAX_ROOTS = 64
-"""Roots in one page: 16 KiB each at most, so a page of nothing else still fits a message."""
+"""Roots in one page: 19 KiB each at most, so a page of nothing else still fits a message."""
 
 
 @dataclass(slots=True)
