@@ -26,7 +26,8 @@ class Enrolled:
 
 @dataclass(frozen=True, slots=True)
 class _History:
-    """All enrolments of one agent that are held and not void; those that count; and by which later ones each was replaced."""
+    """All enrolments of one agent that are held and not void; those that count; and by which later ones each
+    was replaced."""
 
     ever: tuple[Enrolled, ...]
     effective: tuple[Enrolled, ...]

@@ -107,8 +107,8 @@ class Fleet:
             self._index.apply(record)
 
     def fork(self, records: RecordSet, bodies: Bodies) -> "Fleet":
-        """The views over another set that holds the same records (`RecordSet.fork`), and changes apart from this one: what would
-        a fleet be with one record more?"""
+        """The views over another set that holds the same records (`RecordSet.fork`), and changes apart from
+        this one: what would a fleet be with one record more?"""
         return Fleet(records, bodies, self._index.fork())
 
     def apply(self, record: Record) -> None:
@@ -124,12 +124,13 @@ class Fleet:
 
     @property
     def stamp(self) -> tuple[Stamp, int]:
-        """What all views are made of: they say the same as long as it is the same, but for what wall time changes (`steady`)."""
+        """What all views are made of: they say the same as long as it is the same, but for what wall time
+        changes (`steady`)."""
         return self._validity.stamp, self._bodies.version
 
     def steady(self, wall: int) -> tuple[int, int]:
-        """The wall times (milliseconds since 1970) from which and before which `authorise` says what it says at `wall`, unless
-        records come in: at their ends pins run out."""
+        """The wall times (milliseconds since 1970) from which and before which `authorise` says what it says
+        at `wall`, unless records come in: at their ends pins run out."""
         ends = self._rollouts.pin_ends()
         return (
             max((end for end in ends if end <= wall), default=0),

@@ -29,8 +29,8 @@ class LiveKill:
 
 @dataclass(slots=True)
 class _Judged:
-    """What was judged for one agent on one ground: how many kills of the agent alone and of many agents were looked at, which
-    of them are in force, and what else is remembered once it was asked for."""
+    """What was judged for one agent on one ground: how many kills of the agent alone and of many agents were
+    looked at, which of them are in force, and what else is remembered once it was asked for."""
 
     alone: int = 0
     many: int = 0
@@ -176,9 +176,9 @@ class Kills:
         )
 
     def _lifts(self, plan: Plan, kill: Record, agent: Enrolled) -> bool:
-        """Whether a restore has released the agent from the kill it names: seen by its signer, with a policy that was
-        signed knowing of the kill (or affirmed), on the agent's line, at a stage that it is in, and not ended. Where a restore
-        takes two keys they are distinct, so one of them is not the killer's."""
+        """Whether a restore has released the agent from the kill it names: seen by its signer, with a policy
+        that was signed knowing of the kill (or affirmed), on the agent's line, at a stage that it is in, and
+        not ended. Where a restore takes two keys they are distinct, so one of them is not the killer's."""
         if plan.record.kind is not Kind.RESTORE or plan.rollout.line != agent.enrolment.line:
             return False
         if not self._records.has_seen(plan.record, kill):

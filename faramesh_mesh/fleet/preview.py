@@ -28,8 +28,9 @@ class StagePreview:
 
 @dataclass(frozen=True, slots=True)
 class PushPreview:
-    """The blast radius of a plan. `cohort` is the whole roster in cohort order; `refusals` say what makes the plan one
-    that should not be signed, empty when nothing does; `by_absence` are agents selected only because they lack a label."""
+    """The blast radius of a plan. `cohort` is the whole roster in cohort order; `refusals` say what makes the
+    plan one that should not be signed, empty when nothing does; `by_absence` are agents selected only because
+    they lack a label."""
 
     roster: Roster
     cohort: tuple[str, ...]
@@ -40,7 +41,8 @@ class PushPreview:
 
 @dataclass(frozen=True, slots=True)
 class KillPreview:
-    """The blast radius of a kill: the agents it would deny, by region (region, hit, enrolled), out of the whole fleet."""
+    """The blast radius of a kill: the agents it would deny, by region (region, hit, enrolled), out of the
+    whole fleet."""
 
     agents: tuple[str, ...]
     fleet: int

@@ -73,8 +73,9 @@ class Progress:
 
 
 class _Rivals:
-    """Who freezes a plan, found one by one as far as somebody asks, and remembered. The first one that is about an agent settles it, so
-    a thief who opens hundreds of plans at once does not make every node compare each with each."""
+    """Who freezes a plan, found one by one as far as somebody asks, and remembered. The first one that is
+    about an agent settles it, so a thief who opens hundreds of plans at once does not make every node compare
+    each with each."""
 
     __slots__ = ("_found", "_rest")
 
@@ -387,8 +388,9 @@ class Rollouts:
         return any(plan.rollout.selector.matches(each.labels) for each in ever)
 
     def _comes_late(self, plan: Plan, agent: Enrolled) -> bool:
-        """Whether an agent that is not on the roster gets what is complete: it is one of those the plan selects, and its
-        signer had not seen it as one. Whoever he saw and left out stays out. A pin and a restore are for their rosters."""
+        """Whether an agent that is not on the roster gets what is complete: it is one of those the plan
+        selects, and its signer had not seen it as one. Whoever he saw and left out stays out. A pin and a
+        restore are for their rosters."""
         selector = plan.rollout.selector
         return (
             plan.record.kind is Kind.ROLLOUT
@@ -403,8 +405,8 @@ class Rollouts:
 
 @lru_cache(maxsize=16)
 def _ranks_in(body: bytes, count: int, salt: bytes, waves: tuple[str, ...]) -> Mapping[str, int]:
-    """The cohort order of a roster; empty if the body is no roster of so many agents. Remembered by what it is made from: the
-    thousands of nodes of a simulation order one roster once."""
+    """The cohort order of a roster; empty if the body is no roster of so many agents. Remembered by what it
+    is made from: the thousands of nodes of a simulation order one roster once."""
     roster = decode_roster(body)
     if isinstance(roster, Rejected) or len(roster) != count:
         return {}

@@ -5,8 +5,9 @@ Admission let in whatever was validly signed. Here is judged, from the set alone
 - a *restriction* counts unless it is beyond the cut of its key;
 - a *grant* counts if besides all that its signer had seen is held, the key did not equivocate before, this version
   understands what the signer called critical, and the trusted root names the key;
-- a key that *flooded* (too many records under one number, or its quota used up) is proven stolen. Records of it may have
-  been given up, so until it is cut all that its scope covers is denied: nothing that it restricted is missed.
+- a key that *flooded* (too many records under one number, or its quota used up) is proven stolen. Records of
+  it may have been given up, so until it is cut all that its scope covers is denied: nothing that it restricted
+  is missed.
 """
 
 from collections.abc import Mapping
@@ -28,8 +29,8 @@ EVERY_KEY: Coverage = -1
 
 
 Stamp = tuple[int, int, int, bool]
-"""What a judgement was made from: the versions of the set, of the chain of roots and of what of it is trusted, and whether
-that is one chain."""
+"""What a judgement was made from: the versions of the set, of the chain of roots and of what of it is
+trusted, and whether that is one chain."""
 
 ACTING = frozenset({Role.ROOT, Role.POLICY, Role.ROLLOUT, Role.KILL, Role.RESTORE, Role.ENROL})
 """Roles whose keys decide what agents run: when one of them floods, what it covers is denied."""
@@ -74,8 +75,8 @@ class Validity:
 
     @property
     def ground(self) -> Stamp:
-        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what was judged of
-        anything but kills holds as long as this is the same."""
+        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what
+        was judged of anything but kills holds as long as this is the same."""
         chain = self._records.chain
         return self._records.ground, chain.height, chain.trusted.version, chain.rival is None
 
@@ -165,8 +166,8 @@ class Validity:
         )
 
     def _revokes(self, record: Record) -> bool:
-        """Whether a revocation of a key has its threshold. Judged by the cuts of the root alone: else two root keys that
-        revoke each other would have no answer that is the same everywhere. Both are cut."""
+        """Whether a revocation of a key has its threshold. Judged by the cuts of the root alone: else two
+        root keys that revoke each other would have no answer that is the same everywhere. Both are cut."""
         chain = self._records.chain
         signed = (record, *self._index.cosigns.get(record.id, ()))
         signers = {each.key for each in signed if self._stands_by_root(each)}

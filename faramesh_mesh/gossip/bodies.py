@@ -32,8 +32,8 @@ _LEAST_PATIENCE = SECOND
 
 @dataclass(slots=True)
 class _Fetch:
-    """A body on its way. `asked` are the chunks asked for: of whom, and until when. `stalled` are peers that had it and did not
-    bring what was asked: the others come first."""
+    """A body on its way. `asked` are the chunks asked for: of whom, and until when. `stalled` are peers that
+    had it and did not bring what was asked: the others come first."""
 
     size: int
     manifest: Manifest | None = None

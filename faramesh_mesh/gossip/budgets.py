@@ -26,8 +26,8 @@ class Budget:
         return True
 
     def grant(self, amount: int) -> None:
-        """Allow for what was asked of the peer, beyond its rate; never for more than four bursts in all: a peer that names what
-        does not exist, so that it is asked for, must not save up."""
+        """Allow for what was asked of the peer, beyond its rate; never for more than four bursts in all: a
+        peer that names what does not exist, so that it is asked for, must not save up."""
         self.left = max(self.left, min(self.left + amount, 4 * self.burst))
 
 

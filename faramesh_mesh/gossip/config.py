@@ -7,9 +7,10 @@ SECOND = 1_000_000_000
 """Nanoseconds of the monotonic clock."""
 
 PATIENCE = 120 * SECOND
-"""How long the hosts of an outage are waited for where nobody is ready. Machines that lost power together boot within two minutes
-of each other; shorter, and the last to boot may hold a kill that the others permit against until then; longer, and a fleet
-of which three machines broke is denied longer than an operator believes that it will come back by itself."""
+"""How long the hosts of an outage are waited for where nobody is ready. Machines that lost power together
+boot within two minutes of each other; shorter, and the last to boot may hold a kill that the others permit
+against until then; longer, and a fleet of which three machines broke is denied longer than an operator
+believes that it will come back by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,9 @@ class NodeConfig:
 
     `patience` is how long the other hosts are waited for where nobody is ready (`gossip.readiness`), in nanoseconds.
 
-    A node that does not `report` signs no status: others know it by its links alone. For simulations of so many nodes that
-    each holding the status of each would be all they do; in them nobody meets all others, so their patience is short.
+    A node that does not `report` signs no status: others know it by its links alone. For simulations of so
+    many nodes that each holding the status of each would be all they do; in them nobody meets all others, so
+    their patience is short.
     """
 
     address: str = ""

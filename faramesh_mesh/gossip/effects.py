@@ -20,8 +20,9 @@ class Ready(Struct, frozen=True):
 
 
 class Send(Struct, frozen=True):
-    """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is written the driver
-    hands in `Writable` again if there is `more`; else `Ready` comes first. Asking all the same does no harm."""
+    """One frame for a link, in answer to `Writable`, with its length prefix: written as it is. After it is
+    written the driver hands in `Writable` again if there is `more`; else `Ready` comes first. Asking all the
+    same does no harm."""
 
     link: LinkId
     frame: bytes

@@ -9,9 +9,9 @@
       |                                         |
      FULL if the key's node is enrolled here and its certificate runs, else LIMITED
 
-The signature covers both certificates, so it holds on no other link: whoever records a HELLO cannot use it, and a key of
-a certificate is worth nothing without the key of the node. The order of checks is by cost: mesh, version, shun list,
-signature; then the peer's roots and enrolments go through the same gate as any record.
+The signature covers both certificates, so it holds on no other link: whoever records a HELLO cannot use it,
+and a key of a certificate is worth nothing without the key of the node. The order of checks is by cost: mesh,
+version, shun list, signature; then the peer's roots and enrolments go through the same gate as any record.
 """
 
 from faramesh_mesh.gossip.config import SECOND
@@ -28,10 +28,11 @@ DEADLINE = 5 * SECOND
 MAX_HALF_OPEN = 64
 """Links whose peer has not yet said who it is. A thousand sockets that say nothing must not cost a thousand links."""
 LAPSED_LASTS = 10 * SECOND
-"""A limited link of a lapsed peer is given up after so long. Longer, and a region whose certificates were renewed late stays half
-blind: neither statuses nor bodies pass. Control records do, all the time."""
+"""A limited link of a lapsed peer is given up after so long. Longer, and a region whose certificates were
+renewed late stays half blind: neither statuses nor bodies pass. Control records do, all the time."""
 MAX_LIMITED = 16
-"""Links of peers that are not enrolled here, or whose certificates ran out: they may pull control records, a few at a time."""
+"""Links of peers that are not enrolled here, or whose certificates ran out: they may pull control records, a
+few at a time."""
 IN_PASSING = 4
 """Full links beyond the cap that an urgent NEIGHBOUR or a rotation holds for a moment."""
 _ROOTS_ROOM = 1_024
@@ -42,8 +43,9 @@ _ENROLMENTS_ROOM = 24_576
 
 
 def most_links(cap: int) -> int:
-    """How many links a node has at the most: no more are accepted. When five thousand hosts start at once all of them dial the few
-    that are up already, and whoever is told to go elsewhere leaves only when word has come back."""
+    """How many links a node has at the most: no more are accepted. When five thousand hosts start at once all
+    of them dial the few that are up already, and whoever is told to go elsewhere leaves only when word has
+    come back."""
     return cap + IN_PASSING + MAX_HALF_OPEN + MAX_LIMITED
 
 
@@ -105,8 +107,8 @@ def overdue(links: Links, mono: int) -> list[Link]:
 
 
 def outlived(links: Links, mono: int) -> list[Link]:
-    """Limited links whose peer's certificate had run out when they were opened, long ago: it may have been renewed since, which
-    only a new handshake shows."""
+    """Limited links whose peer's certificate had run out when they were opened, long ago: it may have been
+    renewed since, which only a new handshake shows."""
     return [
         link
         for link in links.all.values()

@@ -77,8 +77,8 @@ class Holdings:
         return claimed if isinstance(claimed, Rejected) else self._admit(claimed)
 
     def admit_all(self, items: Sequence[bytes]) -> list[Record | Known | Rejected]:
-        """The same for several, those that are new together: what became of each, up to one that only a hostile peer sends. The
-        caller closes him, and offers the rest again if it is of others."""
+        """The same for several, those that are new together: what became of each, up to one that only a
+        hostile peer sends. The caller closes him, and offers the rest again if it is of others."""
         claims: list[Claim | Rejected] = []
         fresh: dict[RecordId, Claim] = {}
         for data in items:

@@ -11,8 +11,8 @@ from faramesh_mesh.gossip.events import LinkId
 from faramesh_mesh.gossip.links import Link
 
 SLICE = 64
-"""Envelopes verified before the driver serves other links: 6 ms, a seventh of what a kill takes to cross the mesh, and only where
-thousands of records come in at that moment. With 32 each record costs 3 % more."""
+"""Envelopes verified before the driver serves other links: 6 ms, a seventh of what a kill takes to cross the
+mesh, and only where thousands of records come in at that moment. With 32 each record costs 3 % more."""
 MAX_WAITING = 256 * 1_024
 """Bytes from one link that may wait: what one PULL asks for, with room for the flood beside it."""
 
@@ -27,7 +27,8 @@ class Intake:
         self._bytes: dict[LinkId, int] = {}
 
     def push(self, link: Link, items: Iterable[bytes]) -> bool:
-        """Let envelopes wait. False if there is no more room for them: they are dropped, and repair brings them back."""
+        """Let envelopes wait. False if there is no more room for them: they are dropped, and repair brings
+        them back."""
         items = tuple(items)
         size = sum(map(len, items))
         waiting = self._bytes.get(link.id, 0)

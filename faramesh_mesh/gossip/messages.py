@@ -163,7 +163,8 @@ class Step(Struct, frozen=True):
 
 
 class Pull(Struct, frozen=True):
-    """Asks for the records beyond a frontier, from a place in the receiver's order of admission on. Answered by PAGEs."""
+    """Asks for the records beyond a frontier, from a place in the receiver's order of admission on. Answered
+    by PAGEs."""
 
     start: int
     frontier: tuple[tuple[int, int], ...]
@@ -228,8 +229,8 @@ class SlotVersion:
 
 
 _REMEMBERED = 8_192
-"""Versions and suspicions of which one object is kept: a region that is cut off comes as thousands of rows over every link, most
-of them the same. Three megabytes at the most."""
+"""Versions and suspicions of which one object is kept: a region that is cut off comes as thousands of rows
+over every link, most of them the same. Three megabytes at the most."""
 
 
 @lru_cache(maxsize=_REMEMBERED)
@@ -252,8 +253,8 @@ class WantStatuses(Struct, frozen=True):
 
 
 class Suspicion(Struct, frozen=True):
-    """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it. `row` is how SUSPECT says it: made once for
-    all the links that it goes to, and what it is known by."""
+    """`accuser`, a neighbour of `slot.node`, has lost it. A status beyond `slot` refutes it. `row` is how
+    SUSPECT says it: made once for all the links that it goes to, and what it is known by."""
 
     slot: SlotVersion
     accuser: KeyId
@@ -277,8 +278,8 @@ def suspicion_in(row: bytes) -> Suspicion:
 
 
 class Suspect(Struct, frozen=True):
-    """Suspicions, the sender's own and others' that it passes on: once a second, all that there are, because a region that is
-    cut off is suspected whole, by everybody around it."""
+    """Suspicions, the sender's own and others' that it passes on: once a second, all that there are, because
+    a region that is cut off is suspected whole, by everybody around it."""
 
     suspicions: tuple[Suspicion, ...]
 

@@ -78,9 +78,10 @@ class Peer:
 class Node:
     """One node of the mesh, without clock, sockets, files or randomness of its own.
 
-    `records`, `fleet` and `bodies` are what was held at the start (all of it durable) and are kept up to date;
-    `incarnation` is one higher than in the node's life before. `members`, where given, are those of `fleet` as they were judged
-    before (`Members.fork`): a simulation of thousands of nodes that begin alike judges them once.
+    `records`, `fleet` and `bodies` are what was held at the start (all of it durable) and are kept up to
+    date; `incarnation` is one higher than in the node's life before. `members`, where given, are those of
+    `fleet` as they were judged before (`Members.fork`): a simulation of thousands of nodes that begin alike
+    judges them once.
     """
 
     __slots__ = (

@@ -27,8 +27,8 @@ NOTHING_SAID = Summary(0, 0, b"", b"", ready=False)
 
 @dataclass(slots=True)
 class Parts:
-    """All parts of a node. `judge` is set when who is a member may have changed since the links were looked at; `said` is what
-    the last PING or PONG said is held, the same object as long as that does not change."""
+    """All parts of a node. `judge` is set when who is a member may have changed since the links were looked
+    at; `said` is what the last PING or PONG said is held, the same object as long as that does not change."""
 
     config: NodeConfig
     signer: Signer

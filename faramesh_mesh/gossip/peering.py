@@ -47,7 +47,8 @@ class Peering:
         parts.links.note(link, hello)
 
     def greet(self, link: Link, hello: Hello, mono: int) -> bool:
-        """The peer's HELLO. True if it proves the peer and the link stays; its roots and enrolments are the caller's."""
+        """The peer's HELLO. True if it proves the peer and the link stays; its roots and enrolments are the
+        caller's."""
         parts = self._parts
         mesh = parts.holdings.records.chain.mesh
         node = handshake.check(hello, link, parts.signer.id, mesh, parts.verify)

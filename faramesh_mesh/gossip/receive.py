@@ -138,7 +138,8 @@ class Receiver:
             parts.timers.set(Alarm.SLICE, mono)
 
     def _admit_all(self, entries: list[tuple[Link, bytes]], mono: int) -> None:
-        """Records that came on several links. What is left of a link that was closed for one of them is not looked at."""
+        """Records that came on several links. What is left of a link that was closed for one of them is not
+        looked at."""
         while entries:
             outcomes = self._parts.holdings.admit_all([data for _, data in entries])
             for (link, _), outcome in zip(entries, outcomes, strict=False):

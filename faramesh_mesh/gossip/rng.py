@@ -1,5 +1,6 @@
-"""Randomness that is handed in. `random.Random` is not used: its `sample` is not stable between Python versions, and one
-generator for everything lets a draw in one place move every other. Here each purpose has a stream of its own."""
+"""Randomness that is handed in. `random.Random` is not used: its `sample` is not stable between Python
+versions, and one generator for everything lets a draw in one place move every other. Here each purpose has a
+stream of its own."""
 
 from collections.abc import Sequence
 from hashlib import blake2b

@@ -202,8 +202,8 @@ class Statuses:
         return envelopes(MessageType.STATUSES, items) if items else None
 
     def on_statuses(self, link: Link, items: tuple[bytes, ...], mono: int) -> list[LiveStatus]:
-        """Statuses came. Gives back those that this peer was asked for, that hold and that are new; the caller publishes
-        those that are not its own."""
+        """Statuses came. Gives back those that this peer was asked for, that hold and that are new; the
+        caller publishes those that are not its own."""
         fresh: list[LiveStatus] = []
         for data in items:
             status = self._check(link, data)

@@ -72,8 +72,8 @@ from faramesh_mesh.state.trie import DEPTH, FANOUT, Branch, Prefix
 _PAGE = struct.Struct(">QB")
 _CHUNK = struct.Struct(">32sH")
 _SLOT = struct.Struct(f">{KEY_ID_SIZE}sII")
-"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet changes, and what a peer may
-send in a second must not cost the processor more than a second's share."""
+"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet
+changes, and what a peer may send in a second must not cost the processor more than a second's share."""
 _BRANCH = struct.Struct(f">{FINGERPRINT_SIZE}sI")
 _LAST, _TURN = 1, 2
 ROOM = MAX_FRAME - 1 - _PAGE.size
@@ -248,15 +248,15 @@ _SIX_FIELDS, _FIVE_FIELDS = b"\x96", b"\x95"
 
 
 def _beat(beat: Ping | Pong) -> bytes:
-    """The frame of a PING or PONG, nine in ten of all messages of a mesh at rest: what follows the token is made once as
-    long as what it says does not change."""
+    """The frame of a PING or PONG, nine in ten of all messages of a mesh at rest: what follows the token is
+    made once as long as what it says does not change."""
     kind = MessageType.PING if type(beat) is Ping else MessageType.PONG
     return frame(kind, _SIX_FIELDS + encode_uint(beat.token) + _summary_bytes(beat.held))
 
 
 def _read_beat(kind: int, body: bytes) -> Ping | Pong:
-    """The reverse: the rest of the array is read as an array of its own, once for each that is different. All nodes of a mesh
-    at rest say the same."""
+    """The reverse: the rest of the array is read as an array of its own, once for each that is different. All
+    nodes of a mesh at rest say the same."""
     what, make = _BEATS[kind]
     if body[:1] != _SIX_FIELDS:
         raise Malformed(f"{what}: not six fields")

@@ -64,9 +64,10 @@ _KIND_OF_RECORD = {
 class Decision:
     """The answer to one call. Nothing in it comes from the call's arguments.
 
-    `rule` is the text of the rule that decided and `line` its line in the policy's source (0 where no rule did);
-    `policy` the record of the policy version that was evaluated; `record` the kill, revocation or aborted rollout that denies;
-    `text` the reason that its signer, or the rule's author, gave; `signer` the name of the signer's key.
+    `rule` is the text of the rule that decided and `line` its line in the policy's source (0 where no rule
+    did); `policy` the record of the policy version that was evaluated; `record` the kill, revocation or
+    aborted rollout that denies; `text` the reason that its signer, or the rule's author, gave; `signer` the
+    name of the signer's key.
     """
 
     effect: Effect

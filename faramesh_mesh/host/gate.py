@@ -27,8 +27,8 @@ Cancel: TypeAlias = Callable[[Decision], None]
 
 @dataclass(frozen=True, slots=True)
 class ToolDenial:
-    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool, and so does
-    one of nothing but stars: an emergency must not fail on a typing error."""
+    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool,
+    and so does one of nothing but stars: an emergency must not fail on a typing error."""
 
     tools: tuple[str, ...]
     decision: Decision
@@ -44,8 +44,9 @@ class ToolDenial:
 
 @dataclass(frozen=True, slots=True)
 class AgentState:
-    """All that `decide` needs for one agent, prepared by `enforce`. Tools that are killed come first, then `deny` (one
-    answer to every call), then the policy. `policy` is the version that `decide` evaluates, none while all is denied."""
+    """All that `decide` needs for one agent, prepared by `enforce`. Tools that are killed come first, then
+    `deny` (one answer to every call), then the policy. `policy` is the version that `decide` evaluates, none
+    while all is denied."""
 
     agent: str
     deny: Decision | None
@@ -164,8 +165,9 @@ class Gate:
         return self._snapshot
 
     def install(self, snapshot: Snapshot) -> int:
-        """Decide by `snapshot` from now on, and cancel the calls in flight that it kills or whose agent is not in it: an
-        agent that was revoked or moved away. Returns how many those were. Call it from one thread only."""
+        """Decide by `snapshot` from now on, and cancel the calls in flight that it kills or whose agent is
+        not in it: an agent that was revoked or moved away. Returns how many those were. Call it from one
+        thread only."""
         self._follow(snapshot)
         self._snapshot = snapshot
         cancelled = 0
@@ -180,15 +182,15 @@ class Gate:
         return cancelled
 
     def _follow(self, snapshot: Snapshot) -> None:
-        """Learn whose calls without a name are. Before the snapshot is in force, so that none of them ever meets it under
-        another agent's name."""
+        """Learn whose calls without a name are. Before the snapshot is in force, so that none of them ever
+        meets it under another agent's name."""
         if len(self._served) < 2:
             self._served |= snapshot.agents.keys()
             self._nameless = next(iter(self._served)) if len(self._served) == 1 else None
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
-        """The answer to `call`, of `agent` or, if none is named, of the only agent that this gate has served. Any thread;
-        never raises, never blocks."""
+        """The answer to `call`, of `agent` or, if none is named, of the only agent that this gate has served.
+        Any thread; never raises, never blocks."""
         if self._poison is not None:
             return self._poison
         snapshot = self._snapshot

@@ -74,7 +74,8 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A body that could not be run on this host, and why: it did not compile, or the node died while it was on trial."""
+    """A body that could not be run on this host, and why: it did not compile, or the node died while it was
+    on trial."""
 
     digest: Digest
     reason: str
@@ -85,8 +86,9 @@ class HostJournal:
     """Immutable; each change is a new journal, and no change is the same object. `histories` ascend by agent;
     `quarantined` is in order of arrival.
 
-    `HostJournal()` is that of a host on which nothing ever ran; it is written when the host joins. `LOST_JOURNAL` is that of one
-    whose journal is not there or cannot be read: `lost` stays for as long as the journal does.
+    `HostJournal()` is that of a host on which nothing ever ran; it is written when the host joins.
+    `LOST_JOURNAL` is that of one whose journal is not there or cannot be read: `lost` stays for as long as
+    the journal does.
     """
 
     histories: tuple[History, ...] = ()

@@ -16,8 +16,8 @@ MAX_BOUND = 64
 """Bodies kept bound to an agent and a record: 16 agents, four versions each."""
 
 MAX_DENIALS = 1_024
-"""Kills of tools kept ready. Each is of a few hundred bytes; made anew for each record, fifty of them in force would cost more
-than all else that a kill costs before it is sent on."""
+"""Kills of tools kept ready. Each is of a few hundred bytes; made anew for each record, fifty of them in
+force would cost more than all else that a kill costs before it is sent on."""
 
 _Body: TypeAlias = tuple[str, Digest]
 _Binding: TypeAlias = tuple[str, Digest, RecordId, str]

@@ -30,9 +30,9 @@ _INVISIBLE = re.compile(
 `str.isprintable` follows the Unicode version of the interpreter, and two nodes must not differ on what they admit."""
 
 MAX_RECORD_ITEMS = 64
-"""Longest array in any record: the `seen` vector and the keys of a root. msgpack makes room for what a header promises
-before it reads it, and nests to 1 024: without a limit 3 KB of nested headers take half a gigabyte, with this one half a
-megabyte. Strangers are read with no other."""
+"""Longest array in any record: the `seen` vector and the keys of a root. msgpack makes room for what a header
+promises before it reads it, and nests to 1 024: without a limit 3 KB of nested headers take half a gigabyte,
+with this one half a megabyte. Strangers are read with no other."""
 
 MAX_ITEMS = 4_096
 """Longest array in any message between those who have proved themselves: that bomb costs 32 MB and 30 ms of them."""
@@ -60,8 +60,8 @@ _UINT_FORMS = {0xCC: (1, 0x80), 0xCD: (2, 0x100), 0xCE: (4, 0x1_0000), 0xCF: (8,
 
 
 def leading_uint(data: bytes, at: int, what: str) -> tuple[int, int]:
-    """An unsigned integer in its canonical form within MessagePack, and where it ends. For messages that are read too often for
-    a whole `decode`. Raises `Malformed`."""
+    """An unsigned integer in its canonical form within MessagePack, and where it ends. For messages that are
+    read too often for a whole `decode`. Raises `Malformed`."""
     first = data[at] if at < len(data) else 0xC0
     if first < 0x80:
         return first, at + 1
@@ -216,7 +216,8 @@ class Fields:
         return value
 
     def word(self, name: str, largest: int, pattern: re.Pattern[str]) -> str:
-        """A name: text of at most so many characters that a pattern, which has only visible ASCII, matches as a whole."""
+        """A name: text of at most so many characters that a pattern, which has only visible ASCII, matches as
+        a whole."""
         value = next(self._rest, _END)
         if type(value) is not str or len(value) > largest or pattern.fullmatch(value) is None:
             raise self._wrong(name, value, f"not a name of 1..{largest} characters")

@@ -39,7 +39,8 @@ class Enrolment(Struct, frozen=True, gc=False):
     supersedes: tuple[RecordId, ...]
     extra: Extra
     node_id: KeyId = KeyId(b"")
-    """The id of the node that the agent lives on, made from `node` whatever is given: every view files the enrolment under it."""
+    """The id of the node that the agent lives on, made from `node` whatever is given: every view files the
+    enrolment under it."""
 
     def __post_init__(self) -> None:
         force_setattr(self, "node_id", key_id(self.node))

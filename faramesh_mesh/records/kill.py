@@ -1,4 +1,5 @@
-"""Kill: the tombstone that stops agents, or some tools of theirs. It never expires; only a restore that names it lifts it."""
+"""Kill: the tombstone that stops agents, or some tools of theirs. It never expires; only a restore that names
+it lifts it."""
 
 from msgspec import Struct
 

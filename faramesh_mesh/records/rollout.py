@@ -20,8 +20,8 @@ MAX_STAGES = 32
 MAX_LIFTS = 32
 MAX_SUPERSEDED = 8
 MAX_ROSTER = 1_000_000
-"""Largest count of agents that the fields of a plan can say. A roster's body is full long before (`MAX_BODY`): at 30 bytes an
-agent with some 35 000 of them."""
+"""Largest count of agents that the fields of a plan can say. A roster's body is full long before
+(`MAX_BODY`): at 30 bytes an agent with some 35 000 of them."""
 SALT_SIZE = 16
 
 

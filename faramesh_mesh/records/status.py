@@ -1,4 +1,5 @@
-"""Status: what a node says of itself and of its agents. Live, last writer wins, one slot a node, never part of authority."""
+"""Status: what a node says of itself and of its agents. Live, last writer wins, one slot a node, never part
+of authority."""
 
 from enum import IntEnum, unique
 
@@ -14,8 +15,8 @@ MAX_AGENTS = 16
 MAX_KILLS = 8
 KILL_PREFIX = 8
 FINGERPRINT_SIZE = 16
-"""Bytes of the fingerprint of a set of records: a hash of their sum and count, so that being cut makes it no weaker than
-any hash of its size."""
+"""Bytes of the fingerprint of a set of records: a hash of their sum and count, so that being cut makes it no
+weaker than any hash of its size."""
 MAX_ADDRESS = 256
 """Bytes of the address of a node, wherever one is written: more than any host name in use takes with its port."""
 

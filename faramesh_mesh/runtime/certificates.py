@@ -1,5 +1,6 @@
-"""Certificates of links as every node handles them: their names, fingerprints, PEM files and ends. See `issuing` for how
-they are made, which takes `cryptography`; this module does without, because most nodes never make one."""
+"""Certificates of links as every node handles them: their names, fingerprints, PEM files and ends. See
+`issuing` for how they are made, which takes `cryptography`; this module does without, because most nodes
+never make one."""
 
 import ssl
 from base64 import b64encode
@@ -22,7 +23,8 @@ _CONTEXT_0, _UTC_TIME = 0xA0, 0x17
 
 
 def spiffe_id(mesh: MeshId, node: KeyId) -> str:
-    """`spiffe://<first 32 hex digits of the mesh id>/node/<key id>`: the trust domain is short enough for a DNS label."""
+    """`spiffe://<first 32 hex digits of the mesh id>/node/<key id>`: the trust domain is short enough for a
+    DNS label."""
     return f"spiffe://{mesh.hex()[:32]}/node/{node.hex()}"
 
 
@@ -74,7 +76,8 @@ def expires_ms(certificate: bytes) -> int:
 
 
 def renew_at_ms(certificate: bytes) -> int:
-    """When to ask for the next certificate: at half of the lifetime, so that a night without an enroller does no harm."""
+    """When to ask for the next certificate: at half of the lifetime, so that a night without an enroller does
+    no harm."""
     return expires_ms(certificate) - LIFETIME_MS // 2
 
 

@@ -1,7 +1,7 @@
 """Discovery: where peers might be. It only suggests addresses; what answers there proves itself in HELLO.
 
-Sources run side by side until they are cancelled. One that fails is tried again later and stops neither the others nor the
-node: a mesh that is up needs no discovery.
+Sources run side by side until they are cancelled. One that fails is tried again later and stops neither the
+others nor the node: a mesh that is up needs no discovery.
 """
 
 import socket

@@ -5,10 +5,11 @@
     timer, discovery  --+                                    +--> storage (grouped, later; at once if somebody waits)
     storage, clients  --'                                    '--> timer, dials, log
 
-All of it runs in one thread and `post` never awaits, so a frame goes from one socket to the next eight without a task
-switch. There is no writer task while sockets take what they are given: one is started for a link whose socket is full, and
-ends when it is empty again. Nothing is queued as bytes: the node is asked for its next frame (`Writable`) only when there is
-room, so memory is bounded by its state and a kill overtakes all that was not yet in the socket.
+All of it runs in one thread and `post` never awaits, so a frame goes from one socket to the next eight
+without a task switch. There is no writer task while sockets take what they are given: one is started for a
+link whose socket is full, and ends when it is empty again. Nothing is queued as bytes: the node is asked for
+its next frame (`Writable`) only when there is room, so memory is bounded by its state and a kill overtakes
+all that was not yet in the socket.
 """
 
 from collections import deque
@@ -116,7 +117,8 @@ class _Link:
 
 
 class Driver:
-    """Owns a node and its links. `on_changed` is called, before anything is sent, whenever what the node holds changed."""
+    """Owns a node and its links. `on_changed` is called, before anything is sent, whenever what the node
+    holds changed."""
 
     def __init__(
         self,

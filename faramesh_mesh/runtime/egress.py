@@ -1,7 +1,8 @@
 """The way out: a direct connection, or one through the network's own HTTP proxy.
 
-A host that may reach other networks only through an egress proxy is a full member of the mesh: gossip needs one link, not a
-route. The proxy is asked with CONNECT (RFC 9110, section 9.3.6) and carries TLS that it cannot read; it is trusted for nothing.
+A host that may reach other networks only through an egress proxy is a full member of the mesh: gossip needs
+one link, not a route. The proxy is asked with CONNECT (RFC 9110, section 9.3.6) and carries TLS that it
+cannot read; it is trusted for nothing.
 
     node                    proxy                     peer
       | CONNECT host:port     |                         |

@@ -3,9 +3,10 @@
     Changed --> authorise --> enforce --> Snapshot --> gate          (at once, in the node's thread)
                                   '--> journal --> disk --> enforce again: if it still says so, the journal is in force
 
-A denial is in force before anything else happens; telling of it (log, audit, status) waits for the commit that makes the kill
-durable, after it was sent on. Adopting another policy waits for the journal to be durable: until then the agent goes on with
-the policy that it ran if that is still authorised, else it is denied.
+A denial is in force before anything else happens; telling of it (log, audit, status) waits for the commit
+that makes the kill durable, after it was sent on. Adopting another policy waits for the journal to be
+durable: until then the agent goes on with the policy that it ran if that is still authorised, else it is
+denied.
 """
 
 import os
@@ -43,8 +44,8 @@ DEADLINE_NS = 5_000_000_000
 dead node leaves its last PERMIT standing; shorter, and a busy machine denies for no reason."""
 
 CONTAINMENT_CHECK = Call("faramesh-mesh/containment-check")
-"""The call that is tried right after a kill came into force; `mono_ns` in the log is the time of its answer. It counts as
-one denied decision of the agent."""
+"""The call that is tried right after a kill came into force; `mono_ns` in the log is the time of its answer.
+It counts as one denied decision of the agent."""
 
 
 class Keeper(Protocol):
@@ -122,8 +123,9 @@ class Enforcer:
         self.report: Callable[[Reported], None] = lambda _event: None
 
     def refresh(self) -> None:
-        """Read the authority of every agent here anew, and install what follows from it. Where nothing has changed that it
-        follows from, what is installed only goes on: most of the times when this is asked for, a second has passed."""
+        """Read the authority of every agent here anew, and install what follows from it. Where nothing has
+        changed that it follows from, what is installed only goes on: most of the times when this is asked
+        for, a second has passed."""
         wall = self._clock.wall_ms()
         ready = self.is_ready()
         journal = self._journal
@@ -174,7 +176,8 @@ class Enforcer:
         return AgentState(agent, waiting, tool_denials=chosen.state.tool_denials)
 
     def _remember(self, journal: HostJournal) -> None:
-        """Make durable what was chosen, unless that is on its way already. It comes into force if it is chosen still then."""
+        """Make durable what was chosen, unless that is on its way already. It comes into force if it is
+        chosen still then."""
         if journal.chooses_as(self._written):
             return
         self._written = journal

@@ -52,8 +52,8 @@ T = TypeVar("T")
 
 
 class EnrolError(Exception):
-    """Enrolment or renewal did not happen. `refusal` is the enroller's reason, None when the connection or the answer was bad;
-    `elsewhere` are addresses of nodes that may do it."""
+    """Enrolment or renewal did not happen. `refusal` is the enroller's reason, None when the connection or
+    the answer was bad; `elsewhere` are addresses of nodes that may do it."""
 
     def __init__(self, message: str, refusal: Refusal | None = None, elsewhere: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -71,8 +71,8 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What an enrolment or a renewal gave: the verified chain, the enrolment, the certificate (DER) for the link key, and
-    addresses of peers to begin with."""
+    """What an enrolment or a renewal gave: the verified chain, the enrolment, the certificate (DER) for the
+    link key, and addresses of peers to begin with."""
 
     chain: RootChain
     enrolment: Record
@@ -82,7 +82,8 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Applicant:
-    """Who wants to be enrolled: an agent, on the node with this key, whose TLS key has the public half `link` (32 bytes).
+    """Who wants to be enrolled: an agent, on the node with this key, whose TLS key has the public half `link`
+    (32 bytes).
 
     `labels`, where given, must be among those that the token grants: the agent gets all of them either way.
     """
@@ -132,8 +133,8 @@ async def renew(
     nonce: bytes,
     verify: Verify,
 ) -> Joined:
-    """Get a new certificate for a node that is enrolled. `nonce` is 32 fresh random bytes. Raises `EnrolError`. The stream stays
-    the caller's."""
+    """Get a new certificate for a node that is enrolled. `nonce` is 32 fresh random bytes. Raises
+    `EnrolError`. The stream stays the caller's."""
     wire = Wire(stream)
 
     async def exchange() -> Joined:

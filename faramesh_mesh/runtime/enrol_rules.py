@@ -18,8 +18,8 @@ from faramesh_mesh.trust.keys import Verify
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A join may go on: with the enrolment that is held already (somebody asks again whose answer was lost), or with one to be
-    signed, which replaces `replaces`."""
+    """A join may go on: with the enrolment that is held already (somebody asks again whose answer was lost),
+    or with one to be signed, which replaces `replaces`."""
 
     held: Record | None
     replaces: Record | None = None
@@ -51,7 +51,8 @@ def judge(
         return Refusal.OUT_OF_SCOPE
     held = fleet.enrolled(join.agent)
     if held is not None and not issuer.scope.matches(facts(held.enrolment.labels, join.agent)):
-        # The enroller's key may be wider: it must not carry an agent out of a team for whoever issued a token of another one.
+        # The enroller's key may be wider: it must not carry an agent out of a team for whoever issued a token of
+        # another one.
         return Refusal.OUT_OF_SCOPE
     accepted = _name(fleet, grant, join)
     if isinstance(accepted, Accepted) and accepted.held is None and used >= terms.uses:

@@ -1,4 +1,5 @@
-"""The messages of the enrol lane, and what is signed in them. Bytes in, values out; no I/O but a framed stream at the end.
+"""The messages of the enrol lane, and what is signed in them. Bytes in, values out; no I/O but a framed
+stream at the end.
 
 frame: length u16 | type u8 | body        body: canonical MessagePack, a root as its envelope
 """
@@ -80,8 +81,8 @@ class ReadyToEnrol:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Client: enrol me. `grant` as in the token; `link` is the public half of the TLS key. Both proofs are signatures over
-    `join_proof`, by the token's key and by the node's."""
+    """Client: enrol me. `grant` as in the token; `link` is the public half of the TLS key. Both proofs are
+    signatures over `join_proof`, by the token's key and by the node's."""
 
     grant: bytes
     agent: str
@@ -104,8 +105,9 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Server: the enrolment, a certificate, and the signature over `certified` by the enrol key `issuer`: the other side can
-    check it without reading X.509. `roots` frames follow, one for each version of the chain."""
+    """Server: the enrolment, a certificate, and the signature over `certified` by the enrol key `issuer`: the
+    other side can check it without reading X.509. `roots` frames follow, one for each version of the
+    chain."""
 
     enrolment: bytes
     certificate: bytes
@@ -117,7 +119,8 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Server: no, and nothing was changed. `elsewhere` are addresses of nodes that may say yes: none where no other would."""
+    """Server: no, and nothing was changed. `elsewhere` are addresses of nodes that may say yes: none where no
+    other would."""
 
     refusal: Refusal
     detail: str
@@ -136,8 +139,9 @@ Message: TypeAlias = Hello | ReadyToEnrol | Join | Renew | Granted | Refused | R
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What makes a proof good for one connection only: both nonces, and SHA-256 of both TLS certificates. Whoever passes
-    messages on from another connection shows another certificate there, and the proof does not hold."""
+    """What makes a proof good for one connection only: both nonces, and SHA-256 of both TLS certificates.
+    Whoever passes messages on from another connection shows another certificate there, and the proof does not
+    hold."""
 
     mesh: MeshId
     client_nonce: bytes

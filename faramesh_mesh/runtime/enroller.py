@@ -1,11 +1,11 @@
 """The enrolling side of the enrol lane: a node with the duty `enrol` signs enrolments and certificates.
 
-The enrol key signs a chain of records, each naming the one before. So enrolments are signed one at a time, and each is kept
-whole in the store before the node hears of it: a crash in between sends the same record again (`Enroller.resume`), where a
-new one in its place would fork the chain and suspend the key.
+The enrol key signs a chain of records, each naming the one before. So enrolments are signed one at a time,
+and each is kept whole in the store before the node hears of it: a crash in between sends the same record
+again (`Enroller.resume`), where a new one in its place would fork the chain and suspend the key.
 
-Uses of a token are counted in the enrolments that this node holds. Two enrollers on two sides of a partition can together
-exceed them, by no more than the uses again.
+Uses of a token are counted in the enrolments that this node holds. Two enrollers on two sides of a partition
+can together exceed them, by no more than the uses again.
 """
 
 from collections.abc import Callable
@@ -107,8 +107,8 @@ class Registry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What became of one exchange: for the log. `refusal` None means granted. `who` is the agent's name, or the id of the
-    node's key for a renewal, empty before either was read."""
+    """What became of one exchange: for the log. `refusal` None means granted. `who` is the agent's name, or
+    the id of the node's key for a renewal, empty before either was read."""
 
     who: str
     renewal: bool
@@ -194,8 +194,8 @@ class Enroller:
                 pass
 
     async def _asked(self, wire: Wire, binding: Binding) -> "_Asked | Served":
-        """What somebody asks for. A newer connection takes the place of the oldest that has not asked yet: strangers who connect and
-        say nothing must not keep hosts out."""
+        """What somebody asks for. A newer connection takes the place of the oldest that has not asked yet:
+        strangers who connect and say nothing must not keep hosts out."""
         with self._opening.take() as opening:
             try:
                 return await self._opened(wire, binding)

@@ -66,7 +66,8 @@ class Home:
         return self.path / "link.pem"
 
     def create(self) -> None:
-        """Make the directory with mode 0700, or close one that is there. Raises `TooOpenError` where it is another user's."""
+        """Make the directory with mode 0700, or close one that is there. Raises `TooOpenError` where it is
+        another user's."""
         own_directory(self.path)
 
     @property

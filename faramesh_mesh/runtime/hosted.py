@@ -12,7 +12,8 @@ from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.node import RunningNode, open_node
 
 STOP_SECONDS = 5.0
-"""How long `close`, and a start that took too long, wait for the thread. The gate denies from the first moment of it."""
+"""How long `close`, and a start that took too long, wait for the thread. The gate denies from the first
+moment of it."""
 
 
 class StartTimeoutError(TimeoutError):
@@ -20,20 +21,22 @@ class StartTimeoutError(TimeoutError):
 
 
 class HostedNode:
-    """Runs `open_node` in a daemon thread. If that thread dies, the gate denies: at once, or when its deadline passes."""
+    """Runs `open_node` in a daemon thread. If that thread dies, the gate denies: at once, or when its
+    deadline passes."""
 
     def __init__(self, home: Path, log: Log | None) -> None:
         self.gate = new_gate()
         self._home = home
         self._log = log
         self._begun: Future[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = Future()
-        """How to break off a start: known before it begins, because it may last (the seeds of a lost store are silent)."""
+        """How to break off a start: known before it begins, because it may last (the seeds of a lost store
+        are silent)."""
         self._started: Future[tuple[RunningNode, trio.lowlevel.TrioToken, trio.Event]] = Future()
         self._thread = threading.Thread(target=self._run, name="mesh-node", daemon=True)
 
     def start(self, timeout: float) -> None:
-        """Start the thread and wait until the node serves. Raises what `open_node` raised; after `timeout` seconds, and at
-        most `STOP_SECONDS` for the thread to end, `StartTimeoutError`."""
+        """Start the thread and wait until the node serves. Raises what `open_node` raised; after `timeout`
+        seconds, and at most `STOP_SECONDS` for the thread to end, `StartTimeoutError`."""
         self._thread.start()
         done, _ = wait((self._started,), timeout)
         if not done:

@@ -24,8 +24,8 @@ _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def authority_certificate(enrol_seed: bytes) -> bytes:
-    """The CA certificate (DER, about 400 bytes) of an enrol key, signed by that key. The same seed always gives the same
-    bytes, so a node that holds the seed needs nothing else."""
+    """The CA certificate (DER, about 400 bytes) of an enrol key, signed by that key. The same seed always
+    gives the same bytes, so a node that holds the seed needs nothing else."""
     key = _private(enrol_seed)
     public = key.public_key()
     name = _authority_name(public)
@@ -45,7 +45,8 @@ def authority_certificate(enrol_seed: bytes) -> bytes:
 
 
 def node_certificate(enrol_seed: bytes, mesh: MeshId, node: KeyId, link_public: bytes, now_ms: int) -> bytes:
-    """A certificate (DER) that names `node` for the Ed25519 TLS key `link_public` (32 bytes), for `LIFETIME_MS` from now.
+    """A certificate (DER) that names `node` for the Ed25519 TLS key `link_public` (32 bytes), for
+    `LIFETIME_MS` from now.
 
     Raises `ValueError` when `link_public` is not 32 bytes. The caller has proof that the node asked for this key.
     """

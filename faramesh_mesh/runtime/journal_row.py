@@ -8,6 +8,7 @@ JOURNAL = "host"
 
 
 def first_journal(store: Store) -> tuple[tuple[str, bytes], ...]:
-    """The journal of a host on which nothing ever ran, for the `Batch` of joining. Only there: a store that turns out to have
-    none later has lost it. Empty for a store in which a node has run, as its audit log shows: what it has must stay."""
+    """The journal of a host on which nothing ever ran, for the `Batch` of joining. Only there: a store that
+    turns out to have none later has lost it. Empty for a store in which a node has run, as its audit log
+    shows: what it has must stay."""
     return () if store.audit_end() else ((JOURNAL, HostJournal().encode()),)

@@ -17,7 +17,8 @@ from contextlib import suppress
 import trio
 
 RECEIVE = 32_768
-"""Bytes read at once: about a hundred records, six milliseconds of signature checks between two turns of other links."""
+"""Bytes read at once: about a hundred records, six milliseconds of signature checks between two turns of
+other links."""
 
 UNSENT = 32_768
 """Bytes that the kernel may hold unsent on a gossip link (TCP_NOTSENT_LOWAT). Priorities end where a frame enters the
@@ -136,8 +137,8 @@ class TlsStream(trio.abc.Stream):
             raise trio.ClosedResourceError("closed here") from error
 
     def try_send(self, data: bytes) -> bool:
-        """Encrypt `data`, a whole number of frames, and write what the socket takes. False when something is left: then nothing
-        more should be sent before `flush`. Raises `trio.BrokenResourceError`."""
+        """Encrypt `data`, a whole number of frames, and write what the socket takes. False when something is
+        left: then nothing more should be sent before `flush`. Raises `trio.BrokenResourceError`."""
         self._encrypt(data)
         return self._write_out()
 

@@ -19,11 +19,11 @@ from faramesh_mesh.runtime.places import Places
 from faramesh_mesh.runtime.tls import NO_CERTIFICATE, Lane, LaneError, open_context, peer_of
 
 MAX_HALF_OPEN = 64
-"""Connections whose TLS handshake is under way. A further one takes the place of the oldest: whoever wants to keep others
-out must open 64 connections in the time of one handshake, not in `HANDSHAKE_SECONDS`."""
+"""Connections whose TLS handshake is under way. A further one takes the place of the oldest: whoever wants to
+keep others out must open 64 connections in the time of one handshake, not in `HANDSHAKE_SECONDS`."""
 HANDSHAKE_SECONDS = 5.0
-"""From the TCP connection to the end of TLS: three round trips of a bad WAN path. Whoever connects and says nothing holds one
-of the places above for no longer."""
+"""From the TCP connection to the end of TLS: three round trips of a bad WAN path. Whoever connects and says
+nothing holds one of the places above for no longer."""
 BACKLOG = 256
 """Connections the kernel queues: more than all nodes of a small mesh that redial at once after a cut."""
 

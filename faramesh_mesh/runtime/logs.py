@@ -26,7 +26,8 @@ Value: TypeAlias = str | int | bool | None
 """What a field can be."""
 
 MAX_WAITING = 10_000
-"""Lines that wait for the writer. Past it the oldest are dropped and counted: memory must not grow with somebody's noise."""
+"""Lines that wait for the writer. Past it the oldest are dropped and counted: memory must not grow with
+somebody's noise."""
 FLUSH_SECONDS = 0.5
 """How long a line may wait, so that a burst is written at once and writing stays out of the way of a kill."""
 

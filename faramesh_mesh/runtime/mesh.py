@@ -6,8 +6,9 @@
 
     mesh = Mesh.connect("unix:///var/lib/mesh/control.sock")     # the node runs in another process
 
-In-process embedding is for code that the host trusts: an agent's own code under the same user could patch the gate or read the
-node's key. Where agents run untrusted code, run the node as its own user and connect. One node a host, not one a worker.
+In-process embedding is for code that the host trusts: an agent's own code under the same user could patch the
+gate or read the node's key. Where agents run untrusted code, run the node as its own user and connect. One
+node a host, not one a worker.
 """
 
 import inspect
@@ -44,7 +45,8 @@ class Mesh:
     @classmethod
     def start(cls, home: Path | str, *, log: "Log | None" = None) -> "Mesh":
         """Run the node of a home in a thread of this process. Raises what `open_node` raises, and
-        `StartTimeoutError` after `START_SECONDS`: the node was stopped then. It denies until it has synced; see `wait_ready`."""
+        `StartTimeoutError` after `START_SECONDS`: the node was stopped then. It denies until it has synced;
+        see `wait_ready`."""
         from faramesh_mesh.runtime.hosted import HostedNode  # noqa: PLC0415 - trio only where a node runs
 
         node = HostedNode(Path(home), log)

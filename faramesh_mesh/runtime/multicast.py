@@ -1,7 +1,8 @@
 """Multicast DNS (RFC 6762, 6763): nodes of one mesh on one network find each other without an address to begin with.
 
-zeroconf runs a thread and an event loop of its own. What it calls back there crosses to trio by `run_sync_soon`; what blocks
-(registering takes 1.7 s, closing 0.3) runs in a worker thread. Import this module late: zeroconf costs 7 MiB.
+zeroconf runs a thread and an event loop of its own. What it calls back there crosses to trio by
+`run_sync_soon`; what blocks (registering takes 1.7 s, closing 0.3) runs in a worker thread. Import this
+module late: zeroconf costs 7 MiB.
 """
 
 import socket
@@ -80,8 +81,8 @@ def addresses_in(info: ServiceInfo, mesh: MeshId) -> tuple[str, ...]:
 
 
 def _service(mesh: MeshId, listening: Address) -> ServiceInfo:
-    """What is announced. The address is stated in full, as a text: it may be a name, and it is where the node can be dialled,
-    which the host's addresses in the order of its interfaces are not always."""
+    """What is announced. The address is stated in full, as a text: it may be a name, and it is where the node
+    can be dialled, which the host's addresses in the order of its interfaces are not always."""
     host = listening.host
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = _outward()

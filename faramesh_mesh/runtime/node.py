@@ -57,7 +57,8 @@ from faramesh_mesh.trust.keys import Signer, signer_from_seed, verify
 FINISH_SECONDS = 3.0
 """What the last commit may take at the end: a supervisor that sends SIGTERM waits 5 to 10 s before it sends SIGKILL."""
 ENGINES = "faramesh_mesh.engines"
-"""The entry point group under which other policy engines register: each names a callable that makes a `host.engine.Engine`."""
+"""The entry point group under which other policy engines register: each names a callable that makes a
+`host.engine.Engine`."""
 
 
 class RunningNode:

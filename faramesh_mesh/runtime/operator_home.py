@@ -69,8 +69,8 @@ class OperatorHome:
 
 
 def create_home(path: Path, name: str, profile: str, root: bytes, keys: Iterable[KeyFile]) -> OperatorHome:
-    """Make the home of a new mesh. `root` is the signed root version 1. Raises `OperatorHomeError` when something is there
-    already, and then changes nothing."""
+    """Make the home of a new mesh. `root` is the signed root version 1. Raises `OperatorHomeError` when
+    something is there already, and then changes nothing."""
     chain = pin(root, verify, None)
     if isinstance(chain, Rejected):
         raise OperatorHomeError(f"the new root is not valid: {chain}")

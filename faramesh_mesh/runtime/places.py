@@ -4,8 +4,8 @@ import trio
 
 
 class Places:
-    """So many, and a newcomer takes the place of whoever has held one longest: strangers who connect and say nothing keep
-    nobody out, and whoever has something to say says it long before that."""
+    """So many, and a newcomer takes the place of whoever has held one longest: strangers who connect and say
+    nothing keep nobody out, and whoever has something to say says it long before that."""
 
     __slots__ = ("_most", "_taken")
 

@@ -92,8 +92,8 @@ class RemoteGate:
                 self._watcher.start()
 
     def _watch(self) -> None:
-        """Ask the node anew about every call in flight whenever something changed. Decisions that this asks for are counted by the
-        node like any other."""
+        """Ask the node anew about every call in flight whenever something changed. Decisions that this asks
+        for are counted by the node like any other."""
         generation = 0
         try:
             while not self._closed.is_set():

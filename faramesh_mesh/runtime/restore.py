@@ -22,8 +22,8 @@ from faramesh_mesh.trust.keys import Verify
 INCARNATION = "incarnation"
 CLEAN = "clean"
 LOST = "lost"
-"""Rows of the store: the number of this life of the node; whether the last one ended in order; whether records or roots were
-lost and no peer has been met since."""
+"""Rows of the store: the number of this life of the node; whether the last one ended in order; whether
+records or roots were lost and no peer has been met since."""
 
 
 def encode_incarnation(incarnation: int) -> bytes:
@@ -63,8 +63,9 @@ class Restored:
 
 
 def restore(store: Shelves, mesh: MeshId, verify: Verify, found: RootChain | None = None) -> Restored | None:
-    """Load and verify everything. None when the store holds no root of the mesh: then `found` must be given, a chain that was
-    fetched from peers and verified from the pinned mesh id. Takes 60 us a record: not for the event loop.
+    """Load and verify everything. None when the store holds no root of the mesh: then `found` must be given,
+    a chain that was fetched from peers and verified from the pinned mesh id. Takes 60 us a record: not for
+    the event loop.
 
     Raises `StoreError` when the store cannot even keep the new incarnation.
     """
@@ -155,8 +156,8 @@ def _bodies(loaded: Loaded, store: Shelves, told: list[str]) -> Bodies:
 
 
 def _journal(loaded: Loaded, told: list[str], *, clean: bool) -> HostJournal:
-    """The journal that joining began, as it is now. One that is not there was lost: it is never taken for a new one. One from a
-    file that was damaged as a whole may be an older one."""
+    """The journal that joining began, as it is now. One that is not there was lost: it is never taken for a
+    new one. One from a file that was damaged as a whole may be an older one."""
     data = loaded.journal.get(JOURNAL)
     journal = Rejected(Reason.MALFORMED, "journal: there is none") if data is None else decode_journal(data)
     if isinstance(journal, Rejected):

@@ -30,7 +30,8 @@ class Follower(Protocol):
 
 
 class Steward:
-    """Looks after one node: readiness after damage, the audit log, the gate's deadline, what to keep for the next start."""
+    """Looks after one node: readiness after damage, the audit log, the gate's deadline, what to keep for the
+    next start."""
 
     def __init__(
         self,

@@ -4,8 +4,8 @@
                      ^                                         |
                      '---------- a full disk: again later -----'
 
-A node goes on enforcing while its disk is full: what could not be written stays here and in force, `trouble` says so, and
-nothing is acknowledged that is not durable.
+A node goes on enforcing while its disk is full: what could not be written stays here and in force, `trouble`
+says so, and nothing is acknowledged that is not durable.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.store import Authored, Batch, StoreError
 
 LINGER_SECONDS = 0.1
-"""How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all its
-nodes do not compete with its last hops (64 nodes on two cores take 0.09 s); longer only risks more on a power cut, where the
-other nodes hold it anyway."""
+"""How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all
+its nodes do not compete with its last hops (64 nodes on two cores take 0.09 s); longer only risks more on a
+power cut, where the other nodes hold it anyway."""
 
 RETRY_SECONDS = 1.0
 """Between attempts while the disk is full."""
@@ -108,8 +108,9 @@ class Storage:
         self.persisted: Callable[[int], None] = lambda _batch: None
         """Called with the number of the last batch of the node that became durable."""
         self.gather: Callable[[], None] = lambda: None
-        """Called before a commit takes what waits: to hand in what belongs with it, such as what to enter in the audit log of a
-        kill that this commit makes durable. What is told of a kill waits until then: it must not compete with the kill."""
+        """Called before a commit takes what waits: to hand in what belongs with it, such as what to enter in
+        the audit log of a kill that this commit makes durable. What is told of a kill waits until then: it
+        must not compete with the kill."""
         self._waiting = _Waiting()
         self._in_hand: _Waiting | None = None
         self._work = trio.Event()

@@ -1,8 +1,9 @@
 """The store: what a node must still know after it was killed. One SQLite file, write-ahead log, synchronous=FULL.
 
-A commit is durable when it returns: SQLite has fsynced the log. A transaction that was cut short by a crash was never
-acknowledged and leaves nothing. What was damaged since is found when the store is opened and loaded (`store_file`), is set
-aside, and makes the node deny until it has synced. Signatures are verified again by whoever loads: the store knows bytes.
+A commit is durable when it returns: SQLite has fsynced the log. A transaction that was cut short by a crash
+was never acknowledged and leaves nothing. What was damaged since is found when the store is opened and loaded
+(`store_file`), is set aside, and makes the node deny until it has synced. Signatures are verified again by
+whoever loads: the store knows bytes.
 """
 
 import sqlite3
@@ -44,9 +45,9 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Authored:
-    """The last record that a key of this node signed, kept whole before it is sent: after a crash the same record is sent
-    again. Only its place in the chain would not do: a record that was lost after its place was taken is a gap that the
-    key's later records, being grants, wait for without end."""
+    """The last record that a key of this node signed, kept whole before it is sent: after a crash the same
+    record is sent again. Only its place in the chain would not do: a record that was lost after its place was
+    taken is a gap that the key's later records, being grants, wait for without end."""
 
     key: KeyId
     envelope: bytes
@@ -54,8 +55,8 @@ class Authored:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key) replace what
-    was there; `roots`, `records` and `audit` append; `bodies` keep the first."""
+    """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key)
+    replace what was there; `roots`, `records` and `audit` append; `bodies` keep the first."""
 
     roots: tuple[bytes, ...] = ()
     records: tuple[tuple[RecordId, bytes], ...] = ()
@@ -69,12 +70,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All that the store holds but the audit log, whose last entry is `audit_tail`. Records are in order of admission, roots
-    in order of version. Rows whose checksum fails are not in it but in `damaged`. Signatures are not verified: the caller
-    admits each envelope again and calls `Store.set_aside` for those that fail.
+    """All that the store holds but the audit log, whose last entry is `audit_tail`. Records are in order of
+    admission, roots in order of version. Rows whose checksum fails are not in it but in `damaged`. Signatures
+    are not verified: the caller admits each envelope again and calls `Store.set_aside` for those that fail.
 
-    `must_sync`: roots or records were lost, now or before a start that did not come far, so the node must deny until it has
-    synced with its peers (`Store.synced`).
+    `must_sync`: roots or records were lost, now or before a start that did not come far, so the node must
+    deny until it has synced with its peers (`Store.synced`).
     """
 
     roots: tuple[bytes, ...]
@@ -103,8 +104,9 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> "Store":
-        """Open the store at `path`, or start one. A file that cannot be trusted is renamed to `<name>.damaged-<n>`, what is still
-        legible in it is copied over, and `load` reports it. Raises `NewerStoreError`, `StoreFullError`, `StoreError`."""
+        """Open the store at `path`, or start one. A file that cannot be trusted is renamed to
+        `<name>.damaged-<n>`, what is still legible in it is copied over, and `load` reports it. Raises
+        `NewerStoreError`, `StoreFullError`, `StoreError`."""
         connection, damage = open_file(path)
         return cls(connection, path, damage)
 
@@ -132,7 +134,8 @@ class Store:
         )
 
     def set_aside(self, shelf: Shelf, ids: Iterable[bytes], why: str) -> None:
-        """Move rows that failed verification to the quarantine table; for roots and records remember that the node must sync.
+        """Move rows that failed verification to the quarantine table; for roots and records remember that the
+        node must sync.
 
         Ids are those of `Batch`; for roots SHA-256 of the envelope.
         """
@@ -159,8 +162,8 @@ class Store:
                 )
 
     def audit(self, after: int = 0, limit: int = 1_000) -> tuple[tuple[int, bytes], ...]:
-        """At most `limit` audit entries with numbers above `after`, ascending. Entries are chained by hash: `audit verify`
-        finds a damaged one by itself."""
+        """At most `limit` audit entries with numbers above `after`, ascending. Entries are chained by hash:
+        `audit verify` finds a damaged one by itself."""
         rows = self._rows("SELECT n, data FROM audit WHERE n > ? ORDER BY n LIMIT ?", (after, limit))
         return tuple((n, data) for n, data in rows)
 

@@ -1,7 +1,7 @@
 """The file under the store: its schema, opening it, and what to do when it is not what was written.
 
-Every shelf is a table of one shape: a number, an id, data, and a checksum over shelf, id and data. What may be damaged is told
-apart where it shows:
+Every shelf is a table of one shape: a number, an id, data, and a checksum over shelf, id and data. What may
+be damaged is told apart where it shows:
 
     a byte of a row              its checksum fails: the row is quarantined           `Store.load`
     a byte of the structure      `integrity_check`, the schema or a read fails:           here: the file is renamed,
@@ -139,7 +139,8 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
 
 
 def remember_to_sync(connection: sqlite3.Connection) -> None:
-    """Within a transaction: the node must sync. In the one that takes damage away, or a crash right after would hide it."""
+    """Within a transaction: the node must sync. In the one that takes damage away, or a crash right after
+    would hide it."""
     connection.execute(
         "INSERT OR REPLACE INTO meta (id, data, sum) VALUES (?, ?, ?)",
         (MUST_SYNC, b"1", checksum(Shelf.META, MUST_SYNC, b"1")),
@@ -260,9 +261,10 @@ def _tables(connection: sqlite3.Connection) -> dict[str, str]:
 def _ends_in_log(path: Path) -> tuple[int, ...]:
     """The numbers (from 1) of the frames in the write-ahead log that end a transaction of its current generation.
 
-    When the last is beyond what SQLite took, something was lost; an unfinished transaction has no end, was never acknowledged
-    and is no loss. A frame belongs to the generation when one of its two salts is that of the header or of the first frame:
-    one damaged sector spoils one of these, not all. Only headers are read. ("The WAL file format", sections 4.1 and 4.2.)
+    When the last is beyond what SQLite took, something was lost; an unfinished transaction has no end, was
+    never acknowledged and is no loss. A frame belongs to the generation when one of its two salts is that of
+    the header or of the first frame: one damaged sector spoils one of these, not all. Only headers are read.
+    ("The WAL file format", sections 4.1 and 4.2.)
     """
     log = path.with_name(path.name + "-wal")
     ends: list[int] = []
@@ -285,8 +287,9 @@ def _ends_in_log(path: Path) -> tuple[int, ...]:
 
 
 def _frames_taken(path: Path) -> int:
-    """How many frames of the write-ahead log SQLite took when it opened the file: `mxFrame` in the header of its index, in
-    the byte order of the machine. ("WAL-mode file format", section 2.1; a checkpoint tells it too, but needs room to write.)
+    """How many frames of the write-ahead log SQLite took when it opened the file: `mxFrame` in the header of
+    its index, in the byte order of the machine. ("WAL-mode file format", section 2.1; a checkpoint tells it
+    too, but needs room to write.)
     """
     try:
         header = path.with_name(path.name + "-shm").read_bytes()[: _INDEX_HEADER.size]
@@ -296,8 +299,8 @@ def _frames_taken(path: Path) -> int:
 
 
 def _start_over(path: Path, why: str) -> tuple[sqlite3.Connection, tuple[Damaged, ...]]:
-    """Rename a file that SQLite cannot be trusted with, start a fresh one, and copy what is legible: a mesh of one has nobody
-    to sync from. Rows are checked as always when they are loaded."""
+    """Rename a file that SQLite cannot be trusted with, start a fresh one, and copy what is legible: a mesh
+    of one has nobody to sync from. Rows are checked as always when they are loaded."""
     aside = _put_aside(path)
     fresh = _create(path)
     try:

@@ -9,12 +9,13 @@ Three settings need a word:
 - A client certificate is optional in the handshake, because whoever joins has none; an unknown or self-signed one is
   refused all the same. Which lane needs one is judged right after the handshake, by `peer_of`: until then the lane is
   not known to the code that could refuse.
-- Certificates that have run out still connect (`NO_CHECK_TIME`). A node that lapsed because every enroller was down
-  must still get kills; `Peer.lapsed` lets HELLO give it the lane in which it can only pull, push restrictions and renew.
-- On the control and enrol lanes the client does not check the server's certificate: a machine that joins knows only the mesh
-  id, and an operator dials any node by any address. What comes back proves itself: the root chain by its pinned first
-  version, records by their signatures; and what the client signs covers the certificate it saw, so a proof that somebody
-  in the middle passes on does not hold at the real node.
+- Certificates that have run out still connect (`NO_CHECK_TIME`). A node that lapsed because every enroller was
+  down must still get kills; `Peer.lapsed` lets HELLO give it the lane in which it can only pull, push
+  restrictions and renew.
+- On the control and enrol lanes the client does not check the server's certificate: a machine that joins knows
+  only the mesh id, and an operator dials any node by any address. What comes back proves itself: the root chain
+  by its pinned first version, records by their signatures; and what the client signs covers the certificate it
+  saw, so a proof that somebody in the middle passes on does not hold at the real node.
 
 In TLS 1.3 a client believes in success before the server has judged its certificate: a refusal shows at the first read.
 """
@@ -52,9 +53,9 @@ class LaneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The two ends of an encrypted connection. `ours` and `theirs` are SHA-256 of the certificates in DER, `NO_CERTIFICATE`
-    for an end that showed none. `node` is whom the other end's certificate names, None unless an authority of this mesh
-    issued it; `lapsed` is true when that certificate has run out."""
+    """The two ends of an encrypted connection. `ours` and `theirs` are SHA-256 of the certificates in DER,
+    `NO_CERTIFICATE` for an end that showed none. `node` is whom the other end's certificate names, None
+    unless an authority of this mesh issued it; `lapsed` is true when that certificate has run out."""
 
     lane: Lane
     ours: bytes
@@ -109,8 +110,9 @@ def add_authorities(context: ssl.SSLContext, authorities: Iterable[bytes]) -> No
 
 
 def peer_of(tls: ssl.SSLObject | ssl.SSLSocket, mesh: MeshId, ours: bytes, wall_ms: int) -> Peer:
-    """What an established connection is, right after its handshake. `ours` is the fingerprint of the certificate that this
-    end showed. Raises `LaneError`: no common lane, or the gossip lane without a certificate that names a node of this mesh.
+    """What an established connection is, right after its handshake. `ours` is the fingerprint of the
+    certificate that this end showed. Raises `LaneError`: no common lane, or the gossip lane without a
+    certificate that names a node of this mesh.
     """
     try:
         lane = Lane(tls.selected_alpn_protocol() or "")
@@ -135,8 +137,8 @@ def expires_ms(tls: ssl.SSLObject | ssl.SSLSocket) -> int | None:
 
 
 def _named(tls: ssl.SSLObject | ssl.SSLSocket, mesh: MeshId, wall_ms: int) -> tuple[KeyId | None, bool]:
-    """Whom the other end's certificate names and whether it has run out. `getpeercert` gives the fields of a certificate only
-    when it was verified, so a name is never read from one that anybody could have made."""
+    """Whom the other end's certificate names and whether it has run out. `getpeercert` gives the fields of a
+    certificate only when it was verified, so a name is never read from one that anybody could have made."""
     end = expires_ms(tls)
     facts = tls.getpeercert()
     if end is None or not facts:

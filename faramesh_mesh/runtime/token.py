@@ -5,13 +5,15 @@
     |    first 8 bytes of the mesh id, for people
     version of the format
 
-A token is a secret until it is used up or has run out: whoever holds it can enrol as many agents as it says, with the
-labels it says. The *grant* inside it is signed by an enrol key and binds labels, uses, expiry and line to the public half
-of a key whose seed is the token's; the seed never leaves the host that joins, it only signs.
+A token is a secret until it is used up or has run out: whoever holds it can enrol as many agents as it says,
+with the labels it says. The *grant* inside it is signed by an enrol key and binds labels, uses, expiry and
+line to the public half of a key whose seed is the token's; the seed never leaves the host that joins, it only
+signs.
 
-A token made with the duty `enrol` also carries the seed of an enrol key, in the clear, and the root chain: with it the very
-first machine enrols itself while no node runs yet, and then enrols others. Whoever sees such a token can enrol agents
-anywhere in that key's scope until the key is revoked. A token without the duty never carries it.
+A token made with the duty `enrol` also carries the seed of an enrol key, in the clear, and the root chain:
+with it the very first machine enrols itself while no node runs yet, and then enrols others. Whoever sees such
+a token can enrol agents anywhere in that key's scope until the key is revoked. A token without the duty never
+carries it.
 """
 
 import base64
@@ -60,8 +62,8 @@ class TokenError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a token lets its holder do: enrol `uses` agents with exactly these `labels` (ascending by key) on this `line`
-    until `expires_ms` (wall clock of the node that enrols), with at most these `duties`."""
+    """What a token lets its holder do: enrol `uses` agents with exactly these `labels` (ascending by key) on
+    this `line` until `expires_ms` (wall clock of the node that enrols), with at most these `duties`."""
 
     labels: Labels
     uses: int
@@ -99,7 +101,8 @@ class Grant:
 class Token:
     """A join token, taken apart. Nothing is known about the grant's signature until it is checked against a chain.
 
-    `seeds` are addresses to dial first; `enrol_seed` and `roots` (the envelopes of the chain) come with the duty `enrol` only.
+    `seeds` are addresses to dial first; `enrol_seed` and `roots` (the envelopes of the chain) come with the
+    duty `enrol` only.
     """
 
     mesh: MeshId
@@ -157,7 +160,8 @@ def format_token(token: Token) -> str:
 
 
 def parse_token(text: str) -> Token:
-    """Read a token; space around it does no harm. Raises `TokenError`: not a token, cut or mistyped, of a newer release."""
+    """Read a token; space around it does no harm. Raises `TokenError`: not a token, cut or mistyped, of a
+    newer release."""
     text = text.strip()
     if not text.startswith(PREFIX):
         if text.startswith("fmj"):

@@ -11,8 +11,8 @@ from faramesh_mesh.state.record_set import RecordSet
 
 @dataclass(frozen=True, slots=True)
 class ChainEnd:
-    """The last record of a key's chain. Journalled by the client that holds the key before the record is sent, so that a
-    crash repeats the same record instead of forking the chain."""
+    """The last record of a key's chain. Journalled by the client that holds the key before the record is
+    sent, so that a crash repeats the same record instead of forking the chain."""
 
     seq: int
     last: RecordId

@@ -32,7 +32,8 @@ class Admission(Enum):
     ADDED = "added"
     DUPLICATE = "duplicate"
     REPLACED = "replaced"
-    """Added to a full slot in the place of another fork. Peers learn of it by reconciliation: it is not worth a flood."""
+    """Added to a full slot in the place of another fork. Peers learn of it by reconciliation: it is not worth
+    a flood."""
     SURPLUS = "surplus"
     """One fork too many of one sequence number: not kept, and nothing depends on it."""
 
@@ -44,8 +45,8 @@ class Admission(Enum):
 
 @dataclass(slots=True)
 class _KeyLog:
-    """What is held of one key's chain: the records by sequence number, the highest number held, the length of its gapless
-    beginning, and the first forked and first overfull sequence numbers."""
+    """What is held of one key's chain: the records by sequence number, the highest number held, the length of
+    its gapless beginning, and the first forked and first overfull sequence numbers."""
 
     slots: dict[int, tuple[Record, ...]]
     last: int = 0
@@ -77,11 +78,12 @@ class RecordSet:
         self.version = 0
         """Grows with every record that is added: what was derived from the set at one version holds at that version."""
         self.ground = 0
-        """The version at the last record that may have changed what others are worth. A kill rarely does (`_stands_apart`), so
-        what was derived of other kinds at one ground holds at that ground, and a kill in an emergency costs one judgement."""
+        """The version at the last record that may have changed what others are worth. A kill rarely does
+        (`_stands_apart`), so what was derived of other kinds at one ground holds at that ground, and a kill
+        in an emergency costs one judgement."""
         self._claimed: dict[int, int] = {}
-        """For each key, by its index in the root: the highest sequence number that the signer of any record held claims to have
-        seen."""
+        """For each key, by its index in the root: the highest sequence number that the signer of any record
+        held claims to have seen."""
         self._named: set[RecordId] = set()
         """Ids that something held names and that were not held then."""
         self._evicted: list[Record] = []
@@ -164,8 +166,9 @@ class RecordSet:
         return Admission.ADDED if surplus is None else Admission.REPLACED
 
     def _stands_apart(self, record: Record, log: _KeyLog) -> bool:
-        """Whether nothing held is judged otherwise for a record that was just added: a kill that continues its key's chain, alone
-        under the last number, that does not use up the quota and that nothing held names or claims to have seen."""
+        """Whether nothing held is judged otherwise for a record that was just added: a kill that continues
+        its key's chain, alone under the last number, that does not use up the quota and that nothing held
+        names or claims to have seen."""
         entry = self.chain.table.get(record.key) if record.kind is Kind.KILL else None
         if entry is None or self.chain.rival is not None:
             return False  # after a fork of the root the places that `_claimed` counts by may have moved
@@ -224,8 +227,9 @@ class RecordSet:
             self._stand(record.head.prev)
 
     def _restand(self) -> None:
-        """A slot is full: the revocations in it stand for nothing any more. Else a thief of one root key could make records
-        stand by revocations that are given up themselves, and nodes would not agree which."""
+        """A slot is full: the revocations in it stand for nothing any more. Else a thief of one root key
+        could make records stand by revocations that are given up themselves, and nodes would not agree
+        which."""
         self._stands.clear()
         self._follow_roots()
         for record in list(self.in_order()):
@@ -327,8 +331,9 @@ def _names_cut(record: Record) -> Cut | None:
 
 
 def _named_by(record: Record) -> tuple[RecordId, ...]:
-    """The records whose coming may change what is judged of this one, but for the one before it in its chain. Other names need no
-    watching: a kill changes nothing for a plan without its policy, a vote without its plan or a lift without its kill."""
+    """The records whose coming may change what is judged of this one, but for the one before it in its chain.
+    Other names need no watching: a kill changes nothing for a plan without its policy, a vote without its
+    plan or a lift without its kill."""
     match record.payload:
         case Enrolment(supersedes=older):
             return older

@@ -1,9 +1,10 @@
 """Fingerprints of a set of record ids, by which two nodes find what one of them lacks.
 
-A fixed 16-ary trie over the hash of each id, three levels deep: 4 096 leaves, about 24 ids in each at 100 000 records.
-A node of the trie holds the sum modulo 2^256 of the salted hashes below it and their count, so an insertion or a
-removal is four additions; what has not changed since a fork is shared with it. After range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic
-hash of section 5). The sum is over hashes of ids that are hashes of signed records: to steer it one needs a role key.
+A fixed 16-ary trie over the hash of each id, three levels deep: 4 096 leaves, about 24 ids in each at 100 000
+records. A node of the trie holds the sum modulo 2^256 of the salted hashes below it and their count, so an
+insertion or a removal is four additions; what has not changed since a fork is shared with it. After
+range-based set reconciliation (Meyer 2023, arXiv:2212.13567, with the homomorphic hash of section 5). The sum
+is over hashes of ids that are hashes of signed records: to steer it one needs a role key.
 """
 
 from dataclasses import dataclass
@@ -34,8 +35,9 @@ EMPTY = Branch(bytes(FINGERPRINT_SIZE), 0)
 
 
 class _Node:
-    """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Changed only by the trie that
-    made it, and by that one only until its next fork (`owner`): so tries share what they have in common."""
+    """A node: the sum and count of what is below it, and its sixteen children, or a leaf's ids. Changed only
+    by the trie that made it, and by that one only until its next fork (`owner`): so tries share what they
+    have in common."""
 
     __slots__ = ("children", "count", "ids", "owner", "total")
 
@@ -69,8 +71,8 @@ _ROOT = _empty(0)
 
 
 class Trie:
-    """The fingerprints of one set of ids. The caller keeps ids distinct. A fork costs nothing and shares everything: the first
-    change on a way after it copies the four nodes of that way."""
+    """The fingerprints of one set of ids. The caller keeps ids distinct. A fork costs nothing and shares
+    everything: the first change on a way after it copies the four nodes of that way."""
 
     __slots__ = ("_fingerprint", "_owner", "_root")
 
@@ -94,8 +96,8 @@ class Trie:
 
     @property
     def fingerprint(self) -> bytes:
-        """The fingerprint of the whole set: equal sets have equal ones. The same object until the set changes: every PING
-        carries it."""
+        """The fingerprint of the whole set: equal sets have equal ones. The same object until the set
+        changes: every PING carries it."""
         if self._fingerprint is None:
             self._fingerprint = _branch(self._root).fingerprint
         return self._fingerprint

@@ -32,7 +32,8 @@ from faramesh_mesh.trust.keys import Signer, Verify
 
 
 class Claim(Struct, frozen=True, gc=False):
-    """An envelope and the id of the record it claims to be. Nothing is verified yet: enough to know what is held already."""
+    """An envelope and the id of the record it claims to be. Nothing is verified yet: enough to know what is
+    held already."""
 
     opened: Envelope
     signed: bytes
@@ -60,9 +61,10 @@ def admit_claim(claimed: Claim, chain: RootChain, verify: Verify) -> Record | Re
 
 
 def admit_claims(claims: Sequence[Claim], chain: RootChain, verify: Verify) -> list[Record | Rejected]:
-    """The same for several, one stage after the other for all: what a stage needs stays in the processor's caches, and what is
-    done beside the verification takes three quarters of the time. Ends with the first that is refused for what only a hostile peer
-    sends: whether anything else of his is worth a verification is for the caller to say."""
+    """The same for several, one stage after the other for all: what a stage needs stays in the processor's
+    caches, and what is done beside the verification takes three quarters of the time. Ends with the first
+    that is refused for what only a hostile peer sends: whether anything else of his is worth a verification
+    is for the caller to say."""
     proven: list[RoleKey | Rejected] = []
     for each in claims:
         key = _proven(each, _signer(each, chain), verify)
@@ -161,8 +163,9 @@ def _beyond_key(key: RoleKey, payload: Control) -> Rejected | None:
 
 
 def sign_control(kind: Kind, payload: Control, mesh: MeshId, signer: Signer) -> Record:
-    """Sign a payload. Raises `ValueError` for one that every peer would refuse: it is read back first, because a number of
-    the key's chain that is used up by a record nobody admits leaves a gap in it for ever."""
+    """Sign a payload. Raises `ValueError` for one that every peer would refuse: it is read back first,
+    because a number of the key's chain that is used up by a record nobody admits leaves a gap in it for
+    ever."""
     encoded = encode_payload(payload)
     try:
         decode_payload(kind, encoded)

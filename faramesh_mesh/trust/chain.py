@@ -21,15 +21,17 @@ from faramesh_mesh.records.root import MAX_KEYS, Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
 MAX_BRANCH = 64
-"""Roots held of the other side of a fork. Retired root keys can sign it without end, 18 KiB each; regions that were apart rotate
-the root a few times. What lies beyond is not taken in, and restricts only where it came first."""
+"""Roots held of the other side of a fork. Retired root keys can sign it without end, 18 KiB each; regions
+that were apart rotate the root a few times. What lies beyond is not taken in, and restricts only where it
+came first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Proof that the root keys signed two different documents of one version, and the branch that the other one begins: its
-    roots, their bytes as received and their ids, oldest first. Neither side is preferred: whichever came first is in the
-    chain, and what is asked of the chain comes out the same for both orders."""
+    """Proof that the root keys signed two different documents of one version, and the branch that the other
+    one begins: its roots, their bytes as received and their ids, oldest first. Neither side is preferred:
+    whichever came first is in the chain, and what is asked of the chain comes out the same for both
+    orders."""
 
     version: int
     branch: tuple[Root, ...]
@@ -46,9 +48,10 @@ class Rival:
 class RootChain:
     """A verified chain of roots, oldest first; never empty. `envelopes` are their bytes as received.
 
-    `rival` is set once two valid documents of one version were met: then trust itself has split, and grants count only
-    under the versions before (`trusted`). Both sides are held and go on, so that regions that were apart come to hold the
-    same documents: a key that one side adds and a cut that it makes restrict everywhere.
+    `rival` is set once two valid documents of one version were met: then trust itself has split, and grants
+    count only under the versions before (`trusted`). Both sides are held and go on, so that regions that were
+    apart come to hold the same documents: a key that one side adds and a cut that it makes restrict
+    everywhere.
     """
 
     mesh: MeshId
@@ -99,8 +102,8 @@ class RootChain:
         return len(self.roots) + (0 if self.rival is None else len(self.rival.branch))
 
     def lacking(self, height: int) -> int:
-        """The index in `documents` of the first that somebody who holds so many has to be told. Of a chain that has forked,
-        whoever holds fewer holds one of the sides, and nobody knows which."""
+        """The index in `documents` of the first that somebody who holds so many has to be told. Of a chain
+        that has forked, whoever holds fewer holds one of the sides, and nobody knows which."""
         if height >= self.height or self.rival is None:
             return height
         return min(height, self.rival.version - 1)
@@ -127,8 +130,8 @@ class RootChain:
     def extend(self, data: bytes, verify: Verify) -> "RootChain | Rejected":
         """The chain with one more version. A version that is held already gives the same chain.
 
-        A second, different, valid document of a version that is held gives the same chain with `rival` set, and what follows
-        that one makes the rival's branch longer.
+        A second, different, valid document of a version that is held gives the same chain with `rival` set,
+        and what follows that one makes the rival's branch longer.
         """
         opened = open_root(data)
         if isinstance(opened, Rejected):
@@ -228,8 +231,8 @@ def _read(opened: RootEnvelope) -> Root | Rejected:
 
 
 def _table(chain: RootChain) -> dict[KeyId, tuple[int, RoleKey]]:
-    """The keys of both sides: those of before a fork in their places, then what each side added, in an order on which all agree,
-    and as many as a `seen` vector has places for."""
+    """The keys of both sides: those of before a fork in their places, then what each side added, in an order
+    on which all agree, and as many as a `seen` vector has places for."""
     sides = [(chain.ids[-1], chain.current)]
     if chain.rival is not None:
         sides = sorted(

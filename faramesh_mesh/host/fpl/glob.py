@@ -75,7 +75,8 @@ def _exactly(name: str) -> Covers:
 
 
 def _directly_under(prefix: str) -> Covers:
-    """`prefix*`, the glob that most kills carry: compiling an expression would be a third of what a kill costs a node."""
+    """`prefix*`, the glob that most kills carry: compiling an expression would be a third of what a kill
+    costs a node."""
     size = len(prefix)
 
     def covers(text: str) -> bool:
@@ -85,9 +86,9 @@ def _directly_under(prefix: str) -> Covers:
 
 
 def _fullmatch(beginning: str, expression: str) -> Covers:
-    """Match an expression, which is compiled for the first text that begins as it must. Compiling takes 0.1 to 0.4 ms; a
-    policy may have two thousand, its node loads it between two messages of the mesh, and most are for tools that no agent
-    here ever calls."""
+    """Match an expression, which is compiled for the first text that begins as it must. Compiling takes 0.1
+    to 0.4 ms; a policy may have two thousand, its node loads it between two messages of the mesh, and most
+    are for tools that no agent here ever calls."""
     fullmatch: Callable[[str], re.Match[str] | None] | None = None
 
     def covers(text: str) -> bool:

@@ -48,8 +48,8 @@ MAX_PARTS = 96
 MAX_RULE_MATCHES = 4
 """`matches` of one rule."""
 MAX_MATCHES = 32
-"""`matches` of one block, which is what one decision can come to: each takes up to 10 ms (`compile.MAX_MATCHED`), and the
-other calls of a host may wait for it."""
+"""`matches` of one block, which is what one decision can come to: each takes up to 10 ms
+(`compile.MAX_MATCHED`), and the other calls of a host may wait for it."""
 MAX_KEYS = 8
 """Keys of one argument path."""
 MAX_DIGITS = 15

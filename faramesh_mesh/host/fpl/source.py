@@ -1,7 +1,8 @@
 """Source that reads as it runs: what an editor, a diff or a terminal does not show, or shows elsewhere, is refused.
 
-A lone carriage return ends a line for many editors and none for the lexer: what stands behind it in a comment looks like a
-rule and is none. Characters that turn the direction of writing, or take no room, do the same to people who review.
+A lone carriage return ends a line for many editors and none for the lexer: what stands behind it in a comment
+looks like a rule and is none. Characters that turn the direction of writing, or take no room, do the same to
+people who review.
 """
 
 import re
@@ -16,8 +17,8 @@ _EMPTY_LETTERS = re.compile(
 
 
 def legible(source: str) -> str:
-    """The source with `\\n` at the end of each line. Raises `Refused` at the first character that is neither visible nor a
-    space, a tab or the end of a line."""
+    """The source with `\\n` at the end of each line. Raises `Refused` at the first character that is neither
+    visible nor a space, a tab or the end of a line."""
     source = source.replace("\r\n", "\n")
     for number, line in enumerate(source.split("\n"), 1):
         visible = line.replace("\t", " ")

@@ -17,7 +17,8 @@ from faramesh_mesh.runtime.control.requests import MAX_IDS, MAX_OFFERED, MAX_TEX
 MAX_ROOTS = 1_024
 MAX_PAGE_RECORDS = 4_096
 MAX_STATUSES = 96
-"""Statuses in one page: one has 10 KiB at most, so a page stays under 1 MiB, which fits a message; most have 400 bytes."""
+"""Statuses in one page: one has 10 KiB at most, so a page stays under 1 MiB, which
+fits a message; most have 400 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
