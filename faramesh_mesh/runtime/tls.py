@@ -81,7 +81,8 @@ def server_context(link: Path, authorities: Iterable[bytes]) -> ssl.SSLContext:
 def gossip_context(link: Path, authorities: Iterable[bytes]) -> ssl.SSLContext:
     """For dialling the gossip lane: shows our certificate, wants one by an authority of the mesh.
 
-    No hostname is checked: an address is a suggestion, what counts is the node's id in the certificate and in HELLO.
+    No hostname is checked: an address is a suggestion. The certificate must name a node of the mesh (`peer_of`), and
+    HELLO, signed over the certificate, proves which node it is.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, (Lane.GOSSIP,))
     context.load_cert_chain(link)
