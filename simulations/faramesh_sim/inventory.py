@@ -14,6 +14,11 @@ class Agent:
     labels: tuple[tuple[str, str], ...] = ()
     line: str = DEFAULT_LINE
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What selectors are matched against."""
+        return {**dict(self.labels), "region": self.region, "instance": self.name}
+
 
 Inventory = tuple[Agent, ...]
 

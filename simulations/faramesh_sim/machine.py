@@ -82,7 +82,7 @@ class Machine:
     @property
     def facts(self) -> dict[str, str]:
         """What selectors are matched against."""
-        return {**dict(self.agent.labels), "region": self.agent.region, "instance": self.agent.name}
+        return self.agent.facts
 
     @property
     def honest(self) -> bool:

@@ -25,7 +25,6 @@ from faramesh_mesh.records.rollout import SALT_SIZE, Rollout
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.records.selector import Selector, parse
 from faramesh_mesh.state.record_set import RecordSet
-from faramesh_sim.inventory import Agent
 from faramesh_sim.keys import signer_of
 from faramesh_sim.mesh import ENROL_KEY, seal_by
 from faramesh_sim.operator import Operator, PlanError
@@ -43,6 +42,7 @@ from faramesh_sim.ops import (
     RevokeKey,
     RotateRoot,
 )
+from faramesh_sim.scenario.crowd import joiner
 from faramesh_sim.scenario.model import BASE
 from faramesh_sim.targets import Target, Who
 from faramesh_sim.timeline import What
@@ -309,7 +309,7 @@ class Operations:
         enroller = world.operator(ENROL_KEY)
         self._learn((ENROL_KEY,), via)
         for _ in range(op.count):
-            agent = Agent(f"j{len(world.machines):03}", op.region)
+            agent = joiner(len(world.machines), op.region)
             signer = signer_of(world.seed, f"node {agent.name}")
             record = enroller.enrol(agent, signer.public, world.wall)
             self._add(bundle, record, ENROL_KEY)

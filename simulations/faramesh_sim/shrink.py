@@ -16,6 +16,7 @@ from faramesh_sim.invariants.invariant import Violation
 from faramesh_sim.ops import Op
 from faramesh_sim.outcome import Outcome
 from faramesh_sim.run import Options, run
+from faramesh_sim.scenario.crowd import crowd, misses
 from faramesh_sim.scenario.model import Scenario
 from faramesh_sim.targets import Target, Who
 
@@ -148,7 +149,8 @@ class _Shrinker:
         def put(scenario: Scenario, kept: tuple[int, ...]) -> Scenario | None:
             dropped = set(get(scenario)) - set(kept)
             fleet = tuple(agent for at, agent in enumerate(scenario.fleet) if at not in dropped)
-            return replace(scenario, fleet=fleet) if len(fleet) > 1 else None
+            smaller = replace(scenario, fleet=fleet)
+            return smaller if len(fleet) > 1 and _means_somebody(smaller) else None
 
         self._list("nodes", get, put)
 
@@ -181,7 +183,28 @@ def _with_ops(scenario: Scenario, ops: tuple[Op, ...]) -> Scenario | None:
         for name in _refers(op):
             if name not in made:
                 return None
-    return replace(scenario, ops=ops)
+    smaller = replace(scenario, ops=ops)
+    return smaller if _means_somebody(smaller) else None
+
+
+def _means_somebody(scenario: Scenario) -> bool:
+    """Whether all that is said of agents and labels still means somebody: else the file would not load."""
+    agents = crowd(scenario.fleet, scenario.ops)
+    expected = {*scenario.expect.denied, *(agent for agent, _ in scenario.expect.running)}
+    if not expected <= {agent.name for agent in agents}:
+        return False
+    targets = [
+        target
+        for thing in (*scenario.ops, *scenario.faults)
+        for attribute in ("via", "nodes", "a", "b")
+        if isinstance(target := getattr(thing, attribute, None), Target)
+    ]
+    regions = {agent.region for agent in scenario.fleet}
+    return (
+        all(near in regions and far in regions for near, far, _ in scenario.net.pairs)
+        and all(target.means_some(agents) for target in targets)
+        and not any(missing for op in scenario.ops for missing in misses(op, scenario.fleet, agents))
+    )
 
 
 def _refers(op: Op) -> Iterator[str]:

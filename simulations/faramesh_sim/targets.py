@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from faramesh_mesh.gossip.rng import Rng
 from faramesh_mesh.records.rejection import Malformed
-from faramesh_mesh.records.selector import parse
+from faramesh_mesh.records.selector import Selector, parse
+from faramesh_sim.inventory import Inventory
 
 if TYPE_CHECKING:
     from faramesh_sim.machine import Machine
@@ -60,6 +61,21 @@ class Target:
     def __str__(self) -> str:
         return self.text
 
+    def means_some(self, agents: Inventory) -> bool:
+        """Whether a name or a label of it is one that somebody bears; what is drawn, or depends on the moment, may be nobody."""
+        match self.who:
+            case Who.NAME:
+                return any(self.text in {each.name, each.region} for each in agents)
+            case Who.LABEL:
+                return any(self.selector.matches(each.facts) for each in agents)
+            case _:
+                return True
+
+    @property
+    def selector(self) -> Selector:
+        """What a `label:` selects."""
+        return parse(self.text.removeprefix("label:"))
+
     def resolve(self, world: "World", rng: Rng, other: "tuple[Machine, ...]" = ()) -> "tuple[Machine, ...]":
         """The machines that are meant now, by place. `other` is the other side, for `rest`."""
         machines = world.machines
@@ -70,7 +86,7 @@ class Target:
                 named = [each for each in machines if each.name == self.text]
                 found = named or [each for each in machines if each.region == self.text]
             case Who.LABEL:
-                selector = parse(self.text.removeprefix("label:"))
+                selector = self.selector
                 found = [each for each in machines if selector.matches(each.facts)]
             case Who.RANDOM:
                 count = self.count or max(1, self.share * len(machines) // MILLION)

@@ -1,5 +1,6 @@
 """Scenario files: what is written loads as the same, and what is wrong is said with its line, all of it at once."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,11 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from faramesh_sim.invariants.invariant import Violation
 from faramesh_sim.inventory import Agent
+from faramesh_sim.ops import Op
+from faramesh_sim.outcome import Outcome
 from faramesh_sim.scenario.forms import DURATION, SHARE, SHIFT
 from faramesh_sim.scenario.load import ScenarioError, load, parse
+from faramesh_sim.scenario.model import Expect, Scenario
 from faramesh_sim.scenario.shipped import FOLDERS, UnknownScenarioError, find, shipped
 from faramesh_sim.scenario.write import dump
+from faramesh_sim.shrink import shrink
 from faramesh_sim.swarm import draw
 
 HERE = Path()
@@ -120,6 +126,34 @@ def test_what_is_expected_of_nobody_is_a_mistake():
     }
 
 
+@pytest.mark.parametrize(
+    ("op", "key"),
+    [
+        ('kill = "zz"\nname = "k"', "kill"),
+        ('kill = "service=nowhere"\nname = "k"', "kill"),
+        ('push = "r"\nselector = "region=us"', "selector"),
+        ('revoke = "n99"', "revoke"),
+        ('revoke_key = "nobodys"', "revoke_key"),
+        ('rotate_root = true\nvia = "label:region=us"', "via"),
+    ],
+)
+def test_an_operation_that_means_nobody_is_a_mistake(op, key):
+    """It did nothing, and the scenario passed: a typing error looked like a promise that held."""
+    fleet = '[sim]\nregions = { eu = 2 }\n[[op]]\nat = "1s"\n'
+    with pytest.raises(ScenarioError) as caught:
+        parse(fleet + op + "\n", "bad", HERE)
+    (mistake,) = caught.value.mistakes
+    assert (mistake.line, mistake.key) == (5 + op[: op.index(key)].count("\n"), f"op.{key}")
+
+
+def test_who_joins_may_be_meant():
+    joins = '[sim]\nregions = { eu = 2 }\n[[op]]\nat = "1s"\njoin = 2\nregion = "eu"\n'
+    kill = '[[op]]\nat = "9s"\nname = "k"\nkill = "j003"\n'
+    assert len(parse(joins + kill, "good", HERE).ops) == 2
+    with pytest.raises(ScenarioError):
+        parse(joins + kill.replace("j003", "j004"), "bad", HERE)
+
+
 @pytest.mark.parametrize(("text", "line"), [("title = ", 1), ("[sim]\nregions = {", 2), ("a = 1\na = 2", 2)])
 def test_what_is_no_toml_has_a_line_too(text, line):
     with pytest.raises(ScenarioError) as caught:
@@ -181,3 +215,31 @@ def test_every_scenario_that_ships_says_what_it_shows_and_can_fail():
             each.name
         )
     assert any(folder.is_dir() for folder in FOLDERS)
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_whatever_is_shrunk_still_loads(seed):
+    """Shrinking drops agents and joins; what an operation or a fault says of them must still mean somebody."""
+    fails = Violation("NAMED", 1, 0, (), "it", "always")
+
+    def always(scenario: Scenario, seed: int) -> Outcome:
+        return Outcome(scenario.name, seed, (fails,), (), "", 0, 0, 0, 0.0, 0.0, None, (), 0, ())
+
+    drawn = draw(seed, 6)
+    smallest = shrink(drawn, seed, runner=always).after
+    assert parse(dump(smallest), smallest.name, HERE) == smallest
+    for kept in drawn.ops:
+        # All that one operation needs, and nothing else.
+        needed = shrink(replace(drawn, expect=Expect()), seed, runner=_needing(kept, fails)).after
+        assert parse(dump(needed), needed.name, HERE) == needed
+        assert any(type(op) is type(kept) for op in needed.ops)
+
+
+def _needing(kept: Op, fails: Violation) -> Callable[[Scenario, int], Outcome]:
+    """Runs that fail as long as an operation is there."""
+
+    def run(scenario: Scenario, seed: int) -> Outcome:
+        violations = (fails,) if kept in scenario.ops else ()
+        return Outcome(scenario.name, seed, violations, (), "", 0, 0, 0, 0.0, 0.0, None, (), 0, ())
+
+    return run

@@ -17,13 +17,14 @@ from faramesh_mesh.records.selector import parse as parse_selector
 from faramesh_sim.faults import Fault
 from faramesh_sim.inventory import Agent, Inventory, made_up
 from faramesh_sim.mesh import ENROL_KEY, OPERATORS, KeySpec, Profile
-from faramesh_sim.ops import Op
+from faramesh_sim.ops import Op, RevokeKey
+from faramesh_sim.scenario.crowd import crowd, misses
 from faramesh_sim.scenario.forms import COUNT, DELAY, NAME, ON_ABORT, STAGES, TEXT, one_of
 from faramesh_sim.scenario.lines import Lines
 from faramesh_sim.scenario.model import BASE, Expect, Net, Scenario, Trust
 from faramesh_sim.scenario.shapes import EXPECT, FAULTS, NET, OPS, SIM, Key, Shape
 from faramesh_sim.scenario.table import Mistake, Mistakes, ScenarioError, Table
-from faramesh_sim.targets import Target, Who, parse_target
+from faramesh_sim.targets import Target, parse_target
 
 __all__ = ["ScenarioError", "load", "parse"]
 
@@ -131,7 +132,7 @@ class _Loader:
         if not sizes and nodes:
             return made_up((("local", nodes),))
         if total == 0:
-            sim.mistake("regions", "regions = { eu = 20, us = 30 }, or [inventory], or [[agent]]")
+            sim.mistake("regions", "regions = { eu = 20, us = 30 }, nodes = 12, [inventory] or [[agent]]")
         elif nodes is not None and nodes != total:
             sim.mistake("nodes", f"{total}, which is what the regions add up to", nodes)
         return made_up(tuple(sizes))
@@ -313,42 +314,42 @@ class _Loader:
     def _check(self, scenario: Scenario, ops: list[Table], faults: list[Table]) -> None:
         """Names that nothing bears, times that never come."""
         plans = {name: op for op in scenario.ops for name in _introduced(op)}
-        keys = {*OPERATORS, "killer", ENROL_KEY, *(key.name for key in scenario.trust.keys)}
-        regions = {agent.region for agent in scenario.fleet}
-        names = {agent.name for agent in scenario.fleet} | regions
-        joins = any(type(op).__name__ == "Join" for op in scenario.ops)
+        agents = crowd(scenario.fleet, scenario.ops)
         for table, op in zip(ops, scenario.ops, strict=True):
             self._check_time(table, op.at, scenario)
-            for name in op.by:
-                if name not in keys:
-                    table.mistake("by", f"keys of the mesh: {', '.join(sorted(keys))}", name)
+            self._check_keys(table, op, scenario.trust)
             for key, name in _referred(op):
                 if name not in plans:
                     table.mistake(key, _known(plans), name)
-            self._check_target(table, "via", op.via, names, joins)
-            region = getattr(op, "region", None)
-            if region is not None and region not in regions:
-                table.mistake("region", f"one of the regions {', '.join(sorted(regions))}", region)
-        self._check_expected(scenario.expect, plans, {agent.name for agent in scenario.fleet}, joins)
+            for key, expected, found in misses(op, scenario.fleet, agents):
+                table.mistake(key, expected, found)
+            self._check_target(table, "via", op.via, agents)
+        self._check_expected(scenario.expect, plans, {agent.name for agent in agents})
         for table, fault in zip(faults, scenario.faults, strict=True):
             self._check_time(table, fault.at, scenario)
             for key, attribute in (("nodes", "nodes"), ("from", "a"), ("to", "b")):
                 target = getattr(fault, attribute, None)
                 if isinstance(target, Target):
-                    self._check_target(table, key, target, names, joins)
+                    self._check_target(table, key, target, agents)
 
-    def _check_expected(self, expect: Expect, plans: dict[str, Op], agents: set[str], joins: bool) -> None:
+    @staticmethod
+    def _check_keys(table: Table, op: Op, trust: Trust) -> None:
+        keys = {*OPERATORS, "killer", ENROL_KEY, *(key.name for key in trust.keys)}
+        named = [("by", name) for name in op.by]
+        if isinstance(op, RevokeKey):
+            named.append(("revoke_key", op.key))
+        for key, name in named:
+            if name not in keys:
+                table.mistake(key, f"keys of the mesh: {', '.join(sorted(keys))}", name)
+
+    def _check_expected(self, expect: Expect, plans: dict[str, Op], agents: set[str]) -> None:
         """What is expected of somebody who is not there would hold, or fail, whatever happens."""
         table = self._top.table("expect")
-
-        def is_there(agent: str) -> bool:
-            return agent in agents or (joins and agent.startswith("j"))
-
         for agent in expect.denied:
-            if not is_there(agent):
+            if agent not in agents:
                 table.mistake("denied", "agents of the fleet", agent)
         for agent, plan in expect.running:
-            if not is_there(agent):
+            if agent not in agents:
                 table.table("running").mistake(agent, "an agent of the fleet", agent)
             if plan not in plans and plan != BASE:
                 table.table("running").mistake(agent, _known(plans), plan)
@@ -362,9 +363,9 @@ class _Loader:
             table.mistake("at", "a time before the chaos is over", table.values.get("at"))
 
     @staticmethod
-    def _check_target(table: Table, key: str, target: Target, names: set[str], joins: bool) -> None:
-        if target.who is Who.NAME and target.text not in names and not (joins and target.text[0] == "j"):
-            table.mistake(key, "an agent or region of the fleet", target.text)
+    def _check_target(table: Table, key: str, target: Target, agents: Inventory) -> None:
+        if not target.means_some(agents):
+            table.mistake(key, "agents, a region or labels of the fleet", target.text)
 
 
 def _known(plans: Iterable[str]) -> str:
