@@ -108,7 +108,9 @@ class Operations:
     def base(self) -> None:
         """A policy for everybody, complete: what runs before anything happens."""
         push = Push(0, _anywhere(), ("ops", "ops2"), BASE, policy=self._world.scenario.policy)
-        via = self._world.up[0]
+        via = next(iter(self._world.up), None)
+        if via is None:
+            return  # all have died in the first seconds: an invariant has said so
         bundle = _Bundle()
         self._learn(push.by, via)
         record = self._plan(push, bundle, one_stage=True)

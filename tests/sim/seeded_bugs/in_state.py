@@ -189,7 +189,7 @@ def ready_at_once():
     """A node permits as soon as it has started, whatever it missed."""
 
     def made(_original):
-        def settle(self, _mono):
+        def settle(self, _mono, **_expects):
             was, self.ready = self.ready, self._members.is_own_member
             return self.ready and not was
 
