@@ -7,6 +7,7 @@ proven stolen, and until it is revoked all that it could reach is denied (`fleet
 leads to a cut are never given up, so a revoked key cannot bury what it signed while it was honest.
 """
 
+from bisect import insort
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, unique
@@ -20,6 +21,10 @@ from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
+MOST_CUTS = 8
+"""Revocations by one key of one other whose chains stand: those of the smallest sequence numbers. Each makes one record more stand under
+every number below its cut, whether or not enough root keys have signed it yet, so a thief of one root key could else make every node hold
+millions. An honest holder revokes a key once, or twice if he mistook where its chain ended."""
 SLOT = 5
 """Records kept for one (key, seq). Four forks of a restriction are tolerated, because an emergency must not fail on
 bookkeeping; the fifth is the proof of a flood."""
@@ -60,6 +65,7 @@ class RecordSet:
 
     __slots__ = (
         "_claimed",
+        "_cuts",
         "_evicted",
         "_keys",
         "_log",
@@ -87,8 +93,11 @@ class RecordSet:
         self._named: set[RecordId] = set()
         """Ids that something held names and that were not held then."""
         self._evicted: list[Record] = []
-        self._stands: set[RecordId] = set()
-        """Ids on the chains that lead to cuts, as far down as they are known."""
+        self._stands: set[tuple[RecordId, KeyId, int]] = set()
+        """Ids on the chains that lead to cuts, as far down as they are known, each with the key and the number that it has to have:
+        a chain goes down by one at each step, or it would be as long as a thief likes."""
+        self._cuts: dict[tuple[KeyId, KeyId], list[tuple[int, RecordId, Cut]]] = {}
+        """By who revokes whom: where revocations that are held end a chain, ascending by their number and id."""
         self._log: list[Record | None] = []
         self._order: dict[RecordId, int] = {}
         self._keys: dict[KeyId, _KeyLog] = {}
@@ -103,6 +112,7 @@ class RecordSet:
         forked._named = self._named.copy()
         forked._evicted = self._evicted.copy()
         forked._stands = self._stands.copy()
+        forked._cuts = {pair: cuts.copy() for pair, cuts in self._cuts.items()}
         forked._log = self._log.copy()
         forked._order = self._order.copy()
         forked._keys = {key: replace(log, slots=log.slots.copy()) for key, log in self._keys.items()}
@@ -156,7 +166,7 @@ class RecordSet:
         log.slots[seq] = slot
         self._notice(log, seq, slot)
         self._place(record, surplus)
-        if surplus is None and len(slot) == SLOT and any(_names_cut(held) for held in slot):
+        if surplus is None and len(slot) == SLOT and any(_revoked(held) for held in slot):
             self._restand()
         self._follow(record)
         if not self._stands_apart(record, log):
@@ -197,7 +207,7 @@ class RecordSet:
         """The record that a slot has too many of: the largest id that no cut stands on."""
         if len(slot) <= SLOT:
             return None
-        loose = [held for held in slot if held.id not in self._stands]
+        loose = [held for held in slot if not self._is_standing(held)]
         return loose[-1] if len(loose) > SLOT else None
 
     def _place(self, record: Record, surplus: Record | None) -> None:
@@ -220,22 +230,35 @@ class RecordSet:
 
     def _follow(self, record: Record) -> None:
         """Walk on below a cut, where a record is one or lies on the way down from one."""
-        cut = _names_cut(record)
-        if cut is not None and len(self.slot(record.key, record.head.seq)) < SLOT:
-            self._stand(cut.last)
-        if record.id in self._stands:
-            self._stand(record.head.prev)
+        revoked = _revoked(record)
+        if revoked is not None and len(self.slot(record.key, record.head.seq)) < SLOT:
+            cuts = self._cuts.setdefault((record.key, revoked.key), [])
+            entry = record.head.seq, record.id, revoked.cut
+            insort(cuts, entry, key=lambda each: each[:2])
+            if cuts.index(entry) < MOST_CUTS < len(cuts):
+                self._restand()
+            elif entry in cuts[:MOST_CUTS]:
+                self._stand(revoked.cut.last, revoked.key, revoked.cut.seq)
+        if self._is_standing(record):
+            self._stand(record.head.prev, record.key, record.head.seq - 1)
+
+    def _is_standing(self, record: Record) -> bool:
+        return (record.id, record.key, record.head.seq) in self._stands
 
     def _restand(self) -> None:
-        """A slot is full: the revocations in it stand for nothing any more. Else a thief of one root key
-        could make records stand by revocations that are given up themselves, and nodes would not agree
-        which."""
+        """What stands for nothing any more is given up where there is too much of it: a slot is full, so the revocations in it do not
+        count, or a key has revoked another too often. Else a thief of one root key could make records stand by revocations that are given
+        up themselves, and nodes would not agree which."""
         self._stands.clear()
         self._follow_roots()
-        for record in list(self.in_order()):
-            self._follow(record)
+        for (key, revoked), cuts in self._cuts.items():
+            cuts[:] = [
+                entry for entry in cuts if entry[1] in self._order and len(self.slot(key, entry[0])) < SLOT
+            ]
+            for _, _, cut in cuts[:MOST_CUTS]:
+                self._stand(cut.last, revoked, cut.seq)
         for log in self._keys.values():
-            for seq in log.slots:
+            for seq in [seq for seq, slot in log.slots.items() if len(slot) > SLOT]:
                 while (surplus := self._surplus(log.slots[seq])) is not None:
                     log.slots[seq] = tuple(held for held in log.slots[seq] if held is not surplus)
                     self._log[self._order.pop(surplus.id)] = None
@@ -246,15 +269,15 @@ class RecordSet:
         for key in self.chain.keys:
             for cut in self.chain.cuts(key.id):
                 self._named.add(cut.last)
-                self._stand(cut.last)
+                self._stand(cut.last, key.id, cut.seq)
 
-    def _stand(self, record_id: RecordId) -> None:
-        while record_id != NO_RECORD and record_id not in self._stands:
-            self._stands.add(record_id)
+    def _stand(self, record_id: RecordId, key: KeyId, seq: int) -> None:
+        while record_id != NO_RECORD and (record_id, key, seq) not in self._stands:
+            self._stands.add((record_id, key, seq))
             held = self.get(record_id)
-            if held is None:
+            if held is None or (held.key, held.head.seq) != (key, seq):
                 return
-            record_id = held.head.prev
+            record_id, seq = held.head.prev, seq - 1
 
     @staticmethod
     def _notice(log: _KeyLog, seq: int, slot: tuple[Record, ...]) -> None:
@@ -320,14 +343,13 @@ class RecordSet:
         return any(at == index and seq >= earlier.head.seq for at, seq in record.head.seen)
 
 
-def _names_cut(record: Record) -> Cut | None:
-    """Where a record ends the chain of a key, if it is such a revocation."""
-    payload = record.payload
-    return (
-        payload.subject.cut
-        if isinstance(payload, Revocation) and isinstance(payload.subject, RevokedKey)
-        else None
-    )
+def _revoked(record: Record) -> RevokedKey | None:
+    """The key whose chain a record ends, and where, if it is such a revocation."""
+    match record.payload:
+        case Revocation(subject=RevokedKey() as subject):
+            return subject
+        case _:
+            return None
 
 
 def _named_by(record: Record) -> tuple[RecordId, ...]:

@@ -4,13 +4,15 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer
+from msgspec.structs import replace
+from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root, signer, starter_keys
 
+from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import Cut
 from faramesh_mesh.state.authoring import ChainEnd, chain_end, next_head
-from faramesh_mesh.state.record_set import SLOT, Admission, RecordSet
+from faramesh_mesh.state.record_set import MOST_CUTS, SLOT, Admission, RecordSet
 
 
 def forked_history() -> tuple[Workshop, list[Record]]:
@@ -151,3 +153,50 @@ def test_a_chain_that_a_cut_stands_on_is_kept_however_late_its_middle_comes():
     for record in (first, revocation, second, *smaller):
         held.add(record)
     assert first.id in held
+
+
+def test_a_chain_goes_down_by_one_at_each_step():
+    """A root key alone names the end of a chain of forks that all bear one number: were each to stand, a node would hold them without
+    end, whatever the quota."""
+    shop = Workshop(chain_of(root((*starter_keys(), role_key("root", frozenset({Role.ROOT}))))))
+    first = shop.kill("instance=a")
+    forks, previous = [], RecordId(b"\1" * 32)
+    for at in range(60):
+        head = replace(first.head, seq=3, prev=previous)
+        forks.append(shop.fork(first, "ops", head=head, reason=f"fork {at}"))
+        previous = forks[-1].id
+    revocation = shop.revoke_key("ops", Cut(3, previous), by="root")
+    held = RecordSet(shop.chain)
+    for record in (revocation, *reversed(forks)):
+        held.add(record)
+    assert (
+        len(held.slot(first.key, 3)) == SLOT + 1
+    )  # the one that the revocation names, beside those with the smallest ids
+
+
+@settings(max_examples=20)
+@given(st.randoms(use_true_random=False))
+def test_so_many_revocations_by_one_key_make_no_more_stand(shuffler):
+    """`MOST_CUTS`: each names another fork, and none of them has its threshold."""
+    held = RecordSet(CUT_SHOP.chain)
+    for _ in range(3):  # what repair brings back
+        records = CUT_HISTORY.copy()
+        shuffler.shuffle(records)
+        for record in records:
+            held.add(record)
+    number_one = {record.id for record in held.slot(signer("ops").id, 1)}
+    standing = {revoked.id for revoked in CUT_FORKS[:MOST_CUTS]}
+    loose = sorted(record.id for record in CUT_FORKS if record.id not in standing)
+    assert number_one == {*standing, *loose[:SLOT]}
+
+
+def cut_history() -> tuple[Workshop, list[Record], list[Record]]:
+    """Forks of one key under one number, and as many revocations, under numbers that grow, each of which names one of them."""
+    shop = Workshop(chain_of(root((*starter_keys(), role_key("root", frozenset({Role.ROOT}))))))
+    first = shop.kill("instance=a")
+    forks = [first, *(shop.fork(first, "ops", reason=f"fork {at}") for at in range(3 * MOST_CUTS))]
+    revocations = [shop.revoke_key("ops", Cut(1, fork.id), by="root") for fork in forks]
+    return shop, forks, [*forks, *revocations]
+
+
+CUT_SHOP, CUT_FORKS, CUT_HISTORY = cut_history()
