@@ -13,6 +13,7 @@ from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Rollouts
 from faramesh_mesh.fleet.validity import Validity
 from faramesh_mesh.records.ids import RecordId
+from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rollout import OnAbort
 from faramesh_mesh.state.record_set import RecordSet
@@ -70,6 +71,8 @@ class Authoriser:
             progress = self._rollouts.progress(plan, agent.coverage)
             if not progress.granted or self._rollouts.expired(plan, wall) or not self._knows(plan, restores):
                 continue
+            if not self._concerns(plan, agent):
+                continue
             is_reached = self._rollouts.in_cohort(plan, agent, progress.stage)
             if not is_reached and not self._rollouts.may_be_in_cohort(plan, agent, progress.stage):
                 continue
@@ -87,6 +90,10 @@ class Authoriser:
             if halt is None and progress.stage >= plan.final:
                 break
         return tuple(versions)
+
+    def _concerns(self, plan: Plan, agent: Enrolled) -> bool:
+        """Whether a plan can be about the agent at all: a restore is about those alone whom a kill that it names covers."""
+        return plan.record.kind is not Kind.RESTORE or self._kills.named_by(plan, agent)
 
     def _knows(self, plan: Plan, restores: tuple[Record, ...]) -> bool:
         """Whether a plan is each of these restores or was signed knowing of it."""
@@ -124,6 +131,8 @@ class Authoriser:
         for plan in self._void_free.of_line(agent.enrolment.line):
             before = self._void_free.progress(plan, agent.coverage)
             if not before.granted or not self._void_free.in_cohort(plan, agent, before.stage):
+                continue
+            if not self._concerns(plan, agent):
                 continue
             now = self._rollouts.progress(plan, agent.coverage)
             if not now.granted or not self._rollouts.in_cohort(plan, agent, now.stage):

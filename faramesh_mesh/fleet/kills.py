@@ -100,6 +100,18 @@ class Kills:
             judged.restores = tuple(found[record_id] for record_id in sorted(found))
         return judged.restores
 
+    def named_by(self, plan: Plan, agent: Enrolled) -> bool:
+        """Whether a restore names a kill that its signer had seen and that covers the agent, whatever became of the kill since. One that
+        names none is no restore of the agent: else restore keys could roll out what takes the threshold of rollout keys."""
+        ever = self._enrolments.ever(agent.enrolment.agent)
+        return any(
+            record is not None
+            and isinstance(record.payload, Kill)
+            and self._records.has_seen(plan.record, record)
+            and self._covers(record, record.payload, ever)
+            for record in map(self._records.get, plan.rollout.lifts)
+        )
+
     def flooded(self, agent: str) -> tuple[RoleKey, ...]:
         """The keys that flooded and reach the agent, as it is enrolled or ever was."""
         judged = self._of(agent)

@@ -248,9 +248,10 @@ class Rollouts:
         return self._validity.count(signers, Role.CONTROLLER, coverage) >= fault_bound
 
     def superseded(self, plan: Plan, coverage: Coverage) -> bool:
-        """Whether a later plan replaced it before it completed. Later votes do not bring it back."""
+        """Whether a later plan of its line replaced it before it completed. Later votes do not bring it back."""
         return any(
             isinstance(record.payload, Rollout)
+            and record.payload.line == plan.rollout.line
             and self._records.has_seen(record, plan.record)
             and self.granted(Plan(record, record.payload), coverage)
             and not self.complete(plan, coverage, seen_by=record)
@@ -389,16 +390,18 @@ class Rollouts:
 
     def _comes_late(self, plan: Plan, agent: Enrolled) -> bool:
         """Whether an agent that is not on the roster gets what is complete: it is one of those the plan
-        selects, and its signer had not seen it as one. Whoever he saw and left out stays out. A pin and a
+        selects, and became one when whoever enrolled it had seen the plan. Whoever was there before stays out, whatever the
+        plan's signer says that he had seen; so does who was enrolled meanwhile, until the next plan. A pin and a
         restore are for their rosters."""
         selector = plan.rollout.selector
         return (
             plan.record.kind is Kind.ROLLOUT
             and not plan.rollout.is_pin
             and selector.matches(agent.labels)
-            and not any(
-                selector.matches(each.labels) and self._records.has_seen(plan.record, each.record)
+            and all(
+                self._records.has_seen(each.record, plan.record)
                 for each in self._enrolments.ever(agent.enrolment.agent)
+                if selector.matches(each.labels)
             )
         )
 

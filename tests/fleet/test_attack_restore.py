@@ -3,11 +3,13 @@
 import pytest
 from attacks import authority, hold, mesh, policies
 from histories import WALL
+from msgspec.structs import replace
 from workshop import FPL, OPERATOR, START, Workshop, role_key, signer
 
 from faramesh_mesh.fleet.authority import Cause, Denied
+from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.chain import NO_EXTRA, Head
-from faramesh_mesh.records.ids import NO_RECORD
+from faramesh_mesh.records.ids import NO_RECORD, RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.role import Role
@@ -20,6 +22,36 @@ NEW = "agent * { default deny } # new"
 def is_killed(shop: Workshop) -> bool:
     found = authority(shop)
     return isinstance(found, Denied) and found.reasons[0].cause is Cause.KILLED
+
+
+RESTORER = frozenset({Role.RESTORE})
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_restore_key_rolls_out_nothing_to_whom_no_kill_covers(is_held):
+    """A rollout takes two keys here, a restore one: a "restore" that names any id brought the whole fleet an old policy, in one stage.
+    `Kills.named_by` asks for a kill that covers the agent."""
+    shop = mesh(
+        role_key("ops", OPERATOR),
+        role_key("ops2", OPERATOR),
+        role_key("res", RESTORER),
+        thresholds={Role.ROLLOUT: 2},
+    )
+    for agent in ("a", "b"):
+        shop.enrol(agent)
+    old, new = shop.policy(OLD), shop.policy(NEW, version=2)
+    for policy in (old, new):
+        plan = shop.rollout(policy, ("a", "b"))
+        shop.cosign(plan, "ops2")
+        shop.vote(plan, 1)
+        shop.vote(plan, 1, "ops2")
+    kill = shop.kill("instance=b")
+    named = kill if is_held else replace(kill, id=RecordId(bytes([7]) * 32))
+    restore = shop.rollout(old, ("a", "b"), by="res", lifts=(named,), same_policy=True)
+    shop.vote(restore, 1, "res")
+    assert Fleet(shop.records, shop.bodies).rollout(restore.id).stage == 1
+    assert policies(authority(shop, "a")) == [new.id]
+    assert policies(authority(shop, "b")) == ([old.id] if is_held else [])
 
 
 def test_a_restore_on_another_line_lifts_nothing():

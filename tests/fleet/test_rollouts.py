@@ -364,6 +364,18 @@ def test_a_roster_that_is_not_what_the_plan_counts_is_no_roster(shop):
     assert set(running(held).values()) == {None}
 
 
+def test_a_plan_of_another_line_supersedes_nothing(shop):
+    """A plan of another line, for nobody, ended what was under way and dropped its cohort to what was before."""
+    base, candidate = shop.policy(), shop.policy("agent * { default deny }", version=2)
+    shop.push(base, AGENTS)
+    plan = shop.rollout(candidate, AGENTS, (1, 4))
+    shop.vote(plan, 1)
+    other = shop.policy(line="other")
+    shop.rollout(other, ("nobody",), line="other", selector="instance=nobody", supersedes=(plan,))
+    assert fleet(shop).rollout(plan.id).status is RolloutStatus.CANARY
+    assert list(running(shop).values()).count(candidate.id) == 1
+
+
 def test_a_plan_cannot_supersede_what_its_signer_had_not_seen():
     one = two_operators()
     two = split(one)

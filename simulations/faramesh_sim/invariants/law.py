@@ -170,7 +170,9 @@ class Law:
         role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
         for later in self.of(Kind.ROLLOUT, Kind.RESTORE):
             other = later.payload
-            if not isinstance(other, Rollout) or plan.id not in other.supersedes or not self.saw(later, plan):
+            if not isinstance(other, Rollout) or other.line != payload.line:
+                continue
+            if plan.id not in other.supersedes or not self.saw(later, plan):
                 continue
             if (
                 self.granted(later, labels)

@@ -63,6 +63,8 @@ class UnsignedEffect(Invariant):
         role = Role.RESTORE if plan.kind is Kind.RESTORE else Role.ROLLOUT
         if not law.enough(law.signers(plan, role, labels), role):
             return "too few keys signed the plan"
+        if plan.kind is Kind.RESTORE and not any(kill.id in payload.lifts for kill in law.kills_of(labels)):
+            return "no kill that it lifts covers the agent"
         stage = law.open_stage(plan, role, labels)
         if stage < 1:
             return "too few keys opened a stage of the plan"
