@@ -71,14 +71,14 @@ class Validity:
     def stamp(self) -> Stamp:
         """Judgements made at one stamp hold as long as it is the same."""
         chain = self._records.chain
-        return self._records.version, chain.height, chain.trusted.version, chain.rival is None
+        return self._records.version, chain.height, chain.trusted.version, chain.has_forked
 
     @property
     def ground(self) -> Stamp:
         """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what
         was judged of anything but kills holds as long as this is the same."""
         chain = self._records.chain
-        return self._records.ground, chain.height, chain.trusted.version, chain.rival is None
+        return self._records.ground, chain.height, chain.trusted.version, chain.has_forked
 
     @property
     def has_voids(self) -> bool:

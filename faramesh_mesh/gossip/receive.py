@@ -172,7 +172,7 @@ class Receiver:
                 break
         chain = self._parts.holdings.records.chain
         if chain is not before:
-            if chain.rival is None:
+            if not chain.has_forked:
                 link.root_version = max(link.root_version, chain.height)
             self._parts.extended(link, mono)
 

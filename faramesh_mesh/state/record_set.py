@@ -180,7 +180,7 @@ class RecordSet:
         its key's chain, alone under the last number, that does not use up the quota and that nothing held
         names or claims to have seen."""
         entry = self.chain.table.get(record.key) if record.kind is Kind.KILL else None
-        if entry is None or self.chain.rival is not None:
+        if entry is None or self.chain.has_forked:
             return False  # after a fork of the root the places that `_claimed` counts by may have moved
         seq = record.head.seq
         index, key = entry

@@ -8,6 +8,7 @@ ever and leaves by a `cut` in its chain, so what admits a record depends on the 
 retired key signed before its cut stands without asking when it arrived.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -20,38 +21,40 @@ from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import MAX_KEYS, Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
-MAX_BRANCH = 64
-"""Roots held of the other side of a fork. Retired root keys can sign it without end, 18 KiB each; regions
-that were apart rotate the root a few times. What lies beyond is not taken in, and restricts only where it
-came first."""
+MAX_BRANCHED = 64
+"""Roots held beside the chain, on all branches of a fork together. Retired root keys can sign them without end, 18 KiB each; regions
+that were apart rotate the root a few times. What lies beyond is not taken in, and restricts only where it came first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
-    """Proof that the root keys signed two different documents of one version, and the branch that the other
-    one begins: its roots, their bytes as received and their ids, oldest first. Neither side is preferred:
-    whichever came first is in the chain, and what is asked of the chain comes out the same for both
-    orders."""
+class Branch:
+    """Roots that go another way from some version on: the documents, their bytes as received and their ids, oldest first. The
+    first of them is a second document that follows one which is held."""
 
-    version: int
-    branch: tuple[Root, ...]
+    roots: tuple[Root, ...]
     envelopes: tuple[bytes, ...]
     ids: tuple[RecordId, ...]
 
     @property
     def newest(self) -> Root:
         """The end of the branch."""
-        return self.branch[-1]
+        return self.roots[-1]
+
+    @property
+    def version(self) -> int:
+        """The version that it is another document of."""
+        return self.roots[0].version
 
 
 @dataclass(frozen=True, slots=True)
 class RootChain:
     """A verified chain of roots, oldest first; never empty. `envelopes` are their bytes as received.
 
-    `rival` is set once two valid documents of one version were met: then trust itself has split, and grants
-    count only under the versions before (`trusted`). Both sides are held and go on, so that regions that were
+    `branches` are there once two valid documents of one version were met: then trust itself has split, and grants
+    count only under the versions before (`trusted`). All sides are held and go on, so that regions that were
     apart come to hold the same documents: a key that one side adds and a cut that it makes restrict
-    everywhere.
+    everywhere. No side is preferred: whichever came first is in the chain, and what is asked of the chain comes
+    out the same for every order.
     """
 
     mesh: MeshId
@@ -59,7 +62,7 @@ class RootChain:
     envelopes: tuple[bytes, ...]
     ids: tuple[RecordId, ...]
     table: dict[KeyId, tuple[int, RoleKey]]
-    rival: Rival | None = None
+    branches: tuple[Branch, ...] = ()
 
     @property
     def current(self) -> Root:
@@ -67,9 +70,19 @@ class RootChain:
         return self.roots[-1]
 
     @property
+    def has_forked(self) -> bool:
+        """Whether trust has split."""
+        return bool(self.branches)
+
+    @property
     def trusted(self) -> Root:
-        """The newest version that grants count under: the last one before a fork."""
-        return self.current if self.rival is None else self.roots[self.rival.version - 2]
+        """The newest version that grants count under: the last one before the first fork."""
+        return self.roots[self._before_fork - 1]
+
+    @property
+    def _before_fork(self) -> int:
+        """The last version of which there is one document alone, and so have those before it."""
+        return min([branch.version - 1 for branch in self.branches], default=len(self.roots))
 
     def threshold(self, role: Role) -> int:
         """How many distinct keys a record of this role needs: of all sides of a fork the most, so that a fork, which a
@@ -77,7 +90,7 @@ class RootChain:
         return max(side.threshold(role) for side in (self.trusted, *self._sides))
 
     def cuts(self, key: KeyId) -> tuple[Cut, ...]:
-        """Where the roots end the chain of a key: on either side of a fork."""
+        """Where the roots end the chain of a key: on any side of a fork."""
         found = {
             entry.cut
             for side in self._sides
@@ -93,20 +106,31 @@ class RootChain:
 
     @property
     def documents(self) -> tuple[bytes, ...]:
-        """The envelopes of all roots held, of both sides of a fork; each comes after the one that it follows."""
-        return self.envelopes if self.rival is None else self.envelopes + self.rival.envelopes
+        """All that are held, as received; each after the one that it follows."""
+        return (*self.envelopes, *(data for branch in self.branches for data in branch.envelopes))
 
     @property
     def height(self) -> int:
         """How many documents are held, which is the version unless the chain has forked. What two nodes compare."""
-        return len(self.roots) + (0 if self.rival is None else len(self.rival.branch))
+        return len(self.roots) + self._branched
+
+    @property
+    def held(self) -> Iterator[tuple[Root, RecordId]]:
+        """All documents, with their ids."""
+        yield from zip(self.roots, self.ids, strict=True)
+        for branch in self.branches:
+            yield from zip(branch.roots, branch.ids, strict=True)
+
+    @property
+    def _branched(self) -> int:
+        return sum(len(branch.roots) for branch in self.branches)
 
     def lacking(self, height: int) -> int:
-        """The index in `documents` of the first that somebody who holds so many has to be told. Of a chain
-        that has forked, whoever holds fewer holds one of the sides, and nobody knows which."""
-        if height >= self.height or self.rival is None:
+        """From which of the `documents` on somebody who holds so many has to be told. Whoever holds fewer than a chain that has
+        forked holds some of the sides, nobody knows which."""
+        if height >= self.height:
             return height
-        return min(height, self.rival.version - 1)
+        return min(height, self._before_fork)
 
     @property
     def keys(self) -> tuple[RoleKey, ...]:
@@ -115,10 +139,10 @@ class RootChain:
 
     @property
     def _sides(self) -> tuple[Root, ...]:
-        return (self.current,) if self.rival is None else (self.current, self.rival.newest)
+        return (self.current, *(branch.newest for branch in self.branches))
 
     def key(self, key: KeyId) -> RoleKey | None:
-        """The entry of a key in the newest version of either side, retired ones included."""
+        """The entry of a key, retired ones included. Where it was cut, and on which side, say the `cuts`."""
         entry = self.table.get(key)
         return None if entry is None else entry[1]
 
@@ -149,7 +173,7 @@ class RootChain:
                 else Rejected(Reason.WRONG_MESH, "another root version 1")
             )
         this = root_id(opened.payload, self.mesh)
-        if this in self.ids or (self.rival is not None and this in self.rival.ids):
+        if any(held_id == this for _, held_id in self.held):
             return self
         before = self._before(root)
         if before is None:
@@ -166,33 +190,26 @@ class RootChain:
 
     def _before(self, root: Root) -> Root | None:
         """The document held that a root says it follows."""
-        roots, ids = self.roots, self.ids
-        if self.rival is not None:
-            roots, ids = roots + self.rival.branch, ids + self.rival.ids
-        for held, held_id in zip(roots, ids, strict=True):
-            if held.version == root.version - 1 and held_id == root.previous:
-                return held
-        return None
+        followed = (root.version - 1, root.previous)
+        return next((held for held, held_id in self.held if (held.version, held_id) == followed), None)
 
     def _with(self, root: Root, data: bytes, this: RecordId, *, after: Root) -> "RootChain":
-        """The chain with a root that may follow `after`. Of many rivals the one of the oldest version is kept."""
-        rival = self.rival
+        """The chain with a root that may follow `after`."""
         if after is self.current:
             longer = replace(
-                self,
-                roots=(*self.roots, root),
-                envelopes=(*self.envelopes, data),
-                ids=(*self.ids, this),
+                self, roots=(*self.roots, root), envelopes=(*self.envelopes, data), ids=(*self.ids, this)
             )
-        elif rival is not None and after is rival.newest:
-            if len(rival.branch) >= MAX_BRANCH:
-                return self
-            branch = Rival(rival.version, (*rival.branch, root), (*rival.envelopes, data), (*rival.ids, this))
-            longer = replace(self, rival=branch)
-        elif rival is None or root.version < rival.version:
-            longer = replace(self, rival=Rival(root.version, (root,), (data,), (this,)))
-        else:
+        elif self._branched >= MAX_BRANCHED:
             return self
+        else:
+            branches = list(self.branches)
+            at = next((at for at, branch in enumerate(branches) if branch.newest is after), None)
+            if at is None:
+                branches.append(Branch((root,), (data,), (this,)))
+            else:
+                branch = branches[at]
+                branches[at] = Branch((*branch.roots, root), (*branch.envelopes, data), (*branch.ids, this))
+            longer = replace(self, branches=tuple(branches))
         return replace(longer, table=_table(longer))
 
 
@@ -231,18 +248,16 @@ def _read(opened: RootEnvelope) -> Root | Rejected:
 
 
 def _table(chain: RootChain) -> dict[KeyId, tuple[int, RoleKey]]:
-    """The keys of both sides: those of before a fork in their places, then what each side added, in an order
-    on which all agree, and as many as a `seen` vector has places for."""
-    sides = [(chain.ids[-1], chain.current)]
-    if chain.rival is not None:
-        sides = sorted(
-            [(chain.ids[chain.rival.version - 1], chain.current), (chain.rival.ids[0], chain.rival.newest)],
-            key=lambda each: each[0],
-        )
-    keys: dict[KeyId, RoleKey] = {}
-    for _, side in sides:
-        for key in side.keys:
-            keys.setdefault(key.id, key)
+    """The keys of all sides: those of before a fork in their places, then what each document after it added, in an order on which
+    all agree, and as many as a `seen` vector has places for."""
+    trusted = chain.trusted
+    later = [(root.version, root_id, root) for root, root_id in chain.held if root.version > trusted.version]
+    keys = {key.id: key for key in trusted.keys}
+    for _, _, root in sorted(later, key=lambda each: each[:2]):
+        for key in root.keys:
+            known = keys.setdefault(key.id, key)
+            if known.cut is None and key.cut is not None:
+                keys[key.id] = structs.replace(known, cut=key.cut)
     return {key.id: (index, key) for index, key in enumerate(islice(keys.values(), MAX_KEYS))}
 
 

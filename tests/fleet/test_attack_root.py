@@ -55,7 +55,7 @@ def test_a_second_document_by_a_retired_root_key_lowers_no_threshold():
     shop.push(shop.policy(by="p1"), ("a",), by="p1")
     assert isinstance(authority(shop), Denied), "one key of two"
     forked = extended(two, successor(one, keys), "old")
-    assert forked.rival is not None
+    assert forked.has_forked
     shop.records.succeed(forked)
     assert isinstance(authority(shop), Denied)
 

@@ -239,7 +239,7 @@ def test_after_a_root_fork_grants_count_under_the_last_common_root_only():
     assert authority(shop).versions[0].rollout == granted.id
     forked = chain.extend(next_root("other"), verify)
     assert isinstance(forked, RootChain)
-    assert forked.rival is not None
+    assert forked.has_forked
     shop.records.succeed(forked)
     assert authority(shop).versions[0].rollout != granted.id
     assert signer("new").id not in {key.id for key in forked.trusted.keys}
