@@ -77,17 +77,19 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The states of all agents of this node, by name. `deadline_ns` is on the clock of the gate (nanoseconds)."""
+    """The states of all agents of this node, by name. `deadline_ns` is on the clock of the gate (nanoseconds). `own` is the agent
+    that calls without a name are of, where the host has said so."""
 
     agents: Mapping[str, AgentState]
     deadline_ns: int
+    own: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "agents", MappingProxyType(dict(self.agents)))
 
     def renewed(self, deadline_ns: int) -> "Snapshot":
         """The same states with a later deadline."""
-        return Snapshot(self.agents, deadline_ns)
+        return Snapshot(self.agents, deadline_ns, self.own)
 
 
 _STALE = Decision(Effect.DENY, Why.STALE_SNAPSHOT)
@@ -129,8 +131,9 @@ class Gate:
     `clock_ns` is monotonic, in nanoseconds, and should count suspend (CLOCK_BOOTTIME): a laptop that wakes up must not
     permit by what it knew yesterday. `thread_id` names the calling thread (`threading.get_ident`), for the counters.
 
-    A call that names no agent is one of the only agent that the gate has ever served. Once it has served a second one,
-    such calls are denied for good: they come from code that does not know of the change, and whose they are is a guess.
+    A call that names no agent is one of the agent that the host has said is its own; where it has not, of the only agent that the
+    gate has ever served. Once it has served a second one, such calls are denied for good then: they come from code that does not know
+    of the change, and whose they are is a guess.
     """
 
     __slots__ = (
@@ -184,7 +187,9 @@ class Gate:
     def _follow(self, snapshot: Snapshot) -> None:
         """Learn whose calls without a name are. Before the snapshot is in force, so that none of them ever
         meets it under another agent's name."""
-        if len(self._served) < 2:
+        if snapshot.own is not None:
+            self._nameless = snapshot.own
+        elif len(self._served) < 2:
             self._served |= snapshot.agents.keys()
             self._nameless = next(iter(self._served)) if len(self._served) == 1 else None
 

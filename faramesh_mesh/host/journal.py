@@ -11,6 +11,7 @@ may have run, which only holds the agent back.
 A quarantine thus lasts until somebody stops the node in order and starts it again, or pushes another body.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from faramesh_mesh.fleet.authority import Version
@@ -23,8 +24,8 @@ from faramesh_mesh.records.texts import clipped
 FORMAT = 1
 """First field of the bytes: a later format is refused, not misread."""
 MAX_AGENTS = 64
-"""Agents with a history. A node reports 16; the rest are agents that moved away. Past it the ones last in the order of
-names make room, and the journal counts as one with losses."""
+"""Agents with a history. A node serves 16; the rest are agents that moved away. Past it these are forgotten, and the journal
+counts as one with losses."""
 MAX_QUARANTINED = 64
 """Bodies remembered as bad, the latest. One that is forgotten is tried again and, if still bad, comes back."""
 CRASHED = (
@@ -141,6 +142,14 @@ class HostJournal:
         until = 0 if proven else now_ms + version.trial * 1000
         current = Adoption(version.rollout, version.epoch, version.policy, version.digest, until)
         return self._with(History(agent, current, current if proven else good))
+
+    def with_room(self, here: Collection[str]) -> "HostJournal":
+        """With room for the histories of these agents: where there would be too many, those who moved away are forgotten."""
+        away = sum(history.agent not in here for history in self.histories)
+        if away + len(here) <= MAX_AGENTS:
+            return self
+        kept = tuple(history for history in self.histories if history.agent in here)
+        return replace(self, histories=kept, lost=True)
 
     def trial_until(self, agent: str) -> int | None:
         """When the trial of what the agent runs ends (milliseconds since 1970), none when none is under way."""

@@ -85,11 +85,16 @@ def new_gate() -> Gate:
 
 
 class Enforcer:
-    """Computes what each agent of this node may do and installs it in the gate. One thread."""
+    """Computes what each agent of this node may do and installs it in the gate. One thread.
+
+    `agent` is the one that the host was set up for. Calls without a name are its calls, and it is served and reported first: an
+    enrolment names any node, without asking it, so whoever holds an enrol key of some scope can put agents of that scope on any host.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that it brings together, handed in so that the simulator can
         self,
         node: KeyId,
+        agent: str,
         gate: Gate,
         fleet: Fleet,
         bodies: Bodies,
@@ -101,6 +106,7 @@ class Enforcer:
     ) -> None:
         self._clock = clock
         self._node = node
+        self._own = agent
         self._gate = gate
         self._fleet = fleet
         self._bodies = bodies
@@ -129,6 +135,7 @@ class Enforcer:
         wall = self._clock.wall_ms()
         ready = self.is_ready()
         journal = self._journal
+        agents = self._agents()
         basis = self._fleet.stamp, ready, journal
         snapshot = self._gate.snapshot
         if snapshot is not None and basis == self._basis and self._since <= wall < self._until:
@@ -138,7 +145,8 @@ class Enforcer:
         self._since, self._until = self._fleet.steady(wall)
         states: dict[str, AgentState] = {}
         found: dict[str, Enforcement] = {}
-        for agent in self._fleet.agents_of(self._node):
+        journal = journal.with_room(agents)
+        for agent in agents:
             authority = self._fleet.authorise(agent, wall)
             chosen = enforce(
                 agent,
@@ -157,9 +165,14 @@ class Enforcer:
             if not waits:
                 found[agent] = chosen
             journal = chosen.journal
-        cancelled = self._gate.install(Snapshot(states, self._clock.mono_ns() + DEADLINE_NS))
+        cancelled = self._gate.install(Snapshot(states, self._clock.mono_ns() + DEADLINE_NS, self._own))
         self._remember(journal)
         self._notice(found, cancelled)
+
+    def _agents(self) -> tuple[str, ...]:
+        """The agents that are served: as many as a status can report, the own one first."""
+        agents = self._fleet.agents_of(self._node)
+        return tuple(sorted(agents, key=lambda agent: (agent != self._own, agent)))[:MAX_AGENTS]
 
     def _meanwhile(self, agent: str, authority: Authority, chosen: Enforcement) -> AgentState:
         """What an agent does until the journal that adopts `chosen` is durable."""
@@ -216,7 +229,7 @@ class Enforcer:
                     enforced.append(_Enforced(kill, decision, time.monotonic_ns(), cancelled))
             self._untold.append(_Untold(before, now, tuple(enforced)))
         if len(self._seen) > len(found):
-            for agent in self._seen.keys() - self._fleet.agents_of(self._node):
+            for agent in self._seen.keys() - set(self._agents()):
                 del self._seen[agent]
                 self._left = True
 
@@ -259,9 +272,9 @@ class Enforcer:
         self.enter(audit.notes(untold.before, now))
 
     def _report(self, *, urgent: bool) -> None:
-        agents = sorted(self._seen)[:MAX_AGENTS]
+        seen = [(agent, self._seen[agent]) for agent in self._agents() if agent in self._seen]
         self.report(
-            Reported(tuple(report(self._seen[agent], self._counts_of(agent)) for agent in agents), urgent)
+            Reported(tuple(report(now, self._counts_of(agent)) for agent, now in sorted(seen)), urgent)
         )
 
 

@@ -238,7 +238,16 @@ class _Parts:
             restored.incarnation,
         )
         enforcer = Enforcer(
-            signer.id, gate, restored.fleet, restored.bodies, engines(), restored.journal, storage, log, clock
+            signer.id,
+            config.agent,
+            gate,
+            restored.fleet,
+            restored.bodies,
+            engines(),
+            restored.journal,
+            storage,
+            log,
+            clock,
         )
         self.steward = Steward(self._node, restored, storage, enforcer, credentials, log, clock)
         self._driver = Driver(self._node, storage, log, self._dial, self.steward.changed, clock)

@@ -151,6 +151,7 @@ class Process:
         self.gate = Gate(machine.clock.mono_ns, lambda: 0)
         self.enforcer = Enforcer(
             machine.signer.id,
+            machine.name,
             self.gate,
             memory.fleet,
             memory.bodies,

@@ -98,6 +98,18 @@ def test_a_history_that_made_room_is_a_loss() -> None:
     assert journal.history(f"{MAX_AGENTS - 1:03}") is None
 
 
+def test_those_who_moved_away_make_room_for_those_who_are_here() -> None:
+    journal = HostJournal().adopt("zoe", version(1), 1_000)
+    for number in range(MAX_AGENTS - 1):
+        journal = journal.adopt(f"{number:03}", version(1), 1_000)
+    here = ("new", "zoe")
+    assert journal.with_room(("zoe",)) is journal
+    roomy = journal.with_room(here).adopt("new", version(1), 1_000)
+    assert [history.agent for history in roomy.histories] == list(here)
+    assert roomy.history("zoe") == journal.history("zoe")
+    assert roomy.lost, "what ran under the names that were forgotten is not known any more"
+
+
 def test_a_crash_on_trial_brings_back_what_was_good() -> None:
     running = HostJournal().adopt("bot", version(1), 0)
     trial = running.adopt("bot", version(2, trial=60), 0)
