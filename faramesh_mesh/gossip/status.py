@@ -17,6 +17,7 @@ records a day 640 bytes a second on average. An idle node signs nothing.
 A difference that stays is repaired by the digests of 16 groups, at most once in T on a link.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -80,7 +81,7 @@ class Statuses:
         self._members = members
         self._timers = timers
         self._admit = admit
-        self._peers: dict[LinkId, _Peer] = {}
+        self._peers: defaultdict[LinkId, _Peer] = defaultdict(_Peer)
         self._asked: dict[KeyId, tuple[LinkId, int]] = {}
         self._flushed = -FLUSH_EVERY
 
@@ -92,7 +93,7 @@ class Statuses:
             return False
         for link in self._links.full.values():
             if link is not origin:
-                self._peers.setdefault(link.id, _Peer()).dirty[status.node] = None
+                self._peers[link.id].dirty[status.node] = None
         self._timers.sooner(Alarm.ANNOUNCE, max(mono, self._flushed + FLUSH_EVERY))
         return True
 
@@ -119,9 +120,7 @@ class Statuses:
 
     def compare(self, link: Link, digest: bytes, mono: int) -> None:
         """A PONG says what the peer's table is: repair a difference that stays."""
-        peer = self._peers.get(link.id)
-        if peer is None:
-            peer = self._peers[link.id] = _Peer()
+        peer = self._peers[link.id]
         if digest == self.table.digest:
             peer.differs = 0
             return
@@ -141,7 +140,7 @@ class Statuses:
 
     def on_versions(self, link: Link, message: Versions, mono: int) -> None:
         """The peer announces slots: ask for the newer ones."""
-        peer = self._peers.setdefault(link.id, _Peer())
+        peer = self._peers[link.id]
         for slot in message.slots:
             held = self.table.version(slot.node)
             if slot.order > held.order:
