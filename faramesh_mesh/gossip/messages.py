@@ -27,6 +27,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from faramesh_mesh.records.ids import KEY_ID_SIZE, Digest, KeyId, MeshId, RecordId
+from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.state.trie import Branch, Prefix
 
 PROTOCOL = 1
@@ -214,6 +215,11 @@ class Digests(Struct, frozen=True):
     groups: tuple[bytes, ...]
 
 
+SLOT_ROW = struct.Struct(f">{KEY_ID_SIZE}sII")
+"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet changes, and what a peer may
+send in a second must not cost the processor more than a second's share."""
+
+
 @dataclass(frozen=True, slots=True)
 class SlotVersion:
     """Which status of a node somebody holds."""
@@ -223,9 +229,12 @@ class SlotVersion:
     seq: int
     order: tuple[int, int] = field(init=False, repr=False, compare=False)
     """What decides which is newer."""
+    row: bytes = field(init=False, repr=False, compare=False)
+    """How VERSIONS says it: made once for all the links that it goes to."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "order", (self.incarnation, self.seq))
+        object.__setattr__(self, "row", SLOT_ROW.pack(self.node, self.incarnation, self.seq))
 
 
 _REMEMBERED = 8_192
@@ -235,7 +244,9 @@ over every link, most of them the same. Three megabytes at the most."""
 
 @lru_cache(maxsize=_REMEMBERED)
 def version_of(node: KeyId, incarnation: int, seq: int) -> SlotVersion:
-    """The slot version that says so."""
+    """The slot version that says so. Raises `Malformed` for an incarnation of 0: a node's first life is 1."""
+    if incarnation == 0:
+        raise Malformed("an incarnation of 0")
     return SlotVersion(node, incarnation, seq)
 
 
@@ -261,13 +272,13 @@ class Suspicion(Struct, frozen=True):
     row: bytes
 
 
-SUSPICION_ROW = struct.Struct(f">{KEY_ID_SIZE}sII{KEY_ID_SIZE}s")
-"""A row of SUSPECT: node, incarnation, seq, accuser."""
+SUSPICION_ROW = struct.Struct(f"{SLOT_ROW.format}{KEY_ID_SIZE}s")
+"""A row of SUSPECT: a row of VERSIONS, and the accuser."""
 
 
 def suspicion_of(slot: SlotVersion, accuser: KeyId) -> Suspicion:
     """The suspicion that says so."""
-    return Suspicion(slot, accuser, SUSPICION_ROW.pack(slot.node, slot.incarnation, slot.seq, accuser))
+    return Suspicion(slot, accuser, slot.row + accuser)
 
 
 @lru_cache(maxsize=_REMEMBERED)

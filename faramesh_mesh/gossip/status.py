@@ -111,7 +111,7 @@ class Statuses:
             told = list(peer.dirty)[:MAX_VERSIONS]
             for node in told:
                 del peer.dirty[node]
-            self._links.talk(link, Versions(None, tuple(self.table.version(node) for node in told)))
+            self._links.talk(link, Versions(None, tuple([self.table.version(node) for node in told])))
             more = more or bool(peer.dirty)
         if more:
             self._timers.sooner(Alarm.ANNOUNCE, mono + FLUSH_EVERY)
@@ -141,8 +141,9 @@ class Statuses:
     def on_versions(self, link: Link, message: Versions, mono: int) -> None:
         """The peer announces slots: ask for the newer ones."""
         peer = self._peers[link.id]
+        version = self.table.version
         for slot in message.slots:
-            held = self.table.version(slot.node)
+            held = version(slot.node)
             if slot.order > held.order:
                 if self._members.region(slot.node) is not None and len(peer.queue) < MAX_VERSIONS * GROUPS:
                     peer.queue[slot.node] = None

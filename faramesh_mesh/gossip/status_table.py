@@ -14,12 +14,14 @@ class StatusTable:
     additions. The digests only save bytes: who makes two of them collide hides a status for as long as nothing in its
     group changes, and no status decides authority."""
 
-    __slots__ = ("_digest", "_groups", "_slots", "_versions")
+    __slots__ = ("_digest", "_elements", "_groups", "_slots", "_versions")
 
     def __init__(self) -> None:
         self._slots: dict[KeyId, LiveStatus] = {}
         self._versions: dict[KeyId, SlotVersion] = {}
         """Of the slots: every announcement of a peer is held against them."""
+        self._elements: dict[KeyId, int] = {}
+        """What each slot adds to the digest of its group."""
         self._groups = [0] * GROUPS
         self._digest: bytes | None = None
 
@@ -40,22 +42,21 @@ class StatusTable:
 
     def put(self, status: LiveStatus) -> bool:
         """Hold a status if it is newer than the one held."""
-        held = self._slots.get(status.node)
-        if held is not None:
-            if status.payload.order <= held.payload.order:
-                return False
-            self._add(held, -1)
-        self._slots[status.node] = status
-        self._versions[status.node] = version_of(status.node, *status.payload.order)
-        self._add(status, 1)
+        node, order = status.node, status.payload.order
+        held = self._versions.get(node)
+        if held is not None and order <= held.order:
+            return False
+        self._slots[node] = status
+        self._versions[node] = version_of(node, *order)
+        self._count(node, _element(node, *order))
         return True
 
     def remove(self, node: KeyId) -> None:
         """Let a slot go: its node is no member any more."""
-        held = self._slots.pop(node, None)
-        if held is not None:
+        if self._slots.pop(node, None) is not None:
             del self._versions[node]
-            self._add(held, -1)
+            self._count(node, 0)
+            del self._elements[node]
 
     def nodes(self) -> list[KeyId]:
         """The nodes with a slot, in order of arrival."""
@@ -76,10 +77,14 @@ class StatusTable:
             self._digest = (sum(self._groups) & _MASK).to_bytes(STATUS_DIGEST_SIZE, "big")
         return self._digest
 
-    def _add(self, status: LiveStatus, sign: int) -> None:
+    def _count(self, node: KeyId, element: int) -> None:
+        """A slot adds this to its group's digest from now on."""
         self._digest = None
-        incarnation, seq = status.payload.order
-        version = status.node + incarnation.to_bytes(8, "big") + seq.to_bytes(8, "big")
-        element = int.from_bytes(blake2b(version, digest_size=STATUS_DIGEST_SIZE).digest(), "big")
-        number = status.node[0] >> 4
-        self._groups[number] = (self._groups[number] + sign * element) & _MASK
+        number = node[0] >> 4
+        self._groups[number] = (self._groups[number] + element - self._elements.get(node, 0)) & _MASK
+        self._elements[node] = element
+
+
+def _element(node: KeyId, incarnation: int, seq: int) -> int:
+    version = node + incarnation.to_bytes(8, "big") + seq.to_bytes(8, "big")
+    return int.from_bytes(blake2b(version, digest_size=STATUS_DIGEST_SIZE).digest(), "big")

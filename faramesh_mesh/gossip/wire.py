@@ -4,9 +4,9 @@ Whatever comes in, `read` gives a message or a `Rejected`: nothing is raised and
 """
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any
+from itertools import starmap
 
 from faramesh_mesh.gossip.framing import MAX_FRAME, frame
 from faramesh_mesh.gossip.messages import (
@@ -18,6 +18,7 @@ from faramesh_mesh.gossip.messages import (
     MAX_SUSPICIONS,
     MAX_VERSIONS,
     PROOF_SIZE,
+    SLOT_ROW,
     STATUS_DIGEST_SIZE,
     SUSPICION_ROW,
     Absent,
@@ -38,7 +39,6 @@ from faramesh_mesh.gossip.messages import (
     Pong,
     Pull,
     Shuffle,
-    SlotVersion,
     Step,
     Summary,
     Suspect,
@@ -71,9 +71,6 @@ from faramesh_mesh.state.trie import DEPTH, FANOUT, Branch, Prefix
 
 _PAGE = struct.Struct(">QB")
 _CHUNK = struct.Struct(">32sH")
-_SLOT = struct.Struct(f">{KEY_ID_SIZE}sII")
-"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet
-changes, and what a peer may send in a second must not cost the processor more than a second's share."""
 _BRANCH = struct.Struct(f">{FINGERPRINT_SIZE}sI")
 _LAST, _TURN = 1, 2
 ROOM = MAX_FRAME - 1 - _PAGE.size
@@ -103,7 +100,7 @@ def write(message: Encoded) -> bytes:  # noqa: C901, PLR0912 - one case a messag
         case Digests(groups):
             kind, fields = MessageType.DIGESTS, [b"".join(groups)]
         case Versions(group, slots):
-            rows = b"".join(_SLOT.pack(slot.node, slot.incarnation, slot.seq) for slot in slots)
+            rows = b"".join([slot.row for slot in slots])
             kind, fields = MessageType.VERSIONS, [GROUPS if group is None else group, rows]
         case WantStatuses(nodes):
             kind, fields = MessageType.WANT_STATUSES, [list(nodes)]
@@ -356,32 +353,18 @@ def _node(fields: Fields) -> KeyId:
     return KeyId(fields.binary("node", KEY_ID_SIZE))
 
 
-def _rows(fields: Fields, name: str, row: struct.Struct, most: int) -> Iterator[tuple[Any, ...]]:
-    """Rows of one size, one after another."""
-    rows = fields.blob(name, most * row.size)
-    if len(rows) % row.size:
-        raise Malformed(f"{name}: not whole rows")
-    return row.iter_unpack(rows)
-
-
-def _slot(node: bytes, incarnation: int, seq: int) -> SlotVersion:
-    if incarnation == 0:
-        raise Malformed("slots: an incarnation of 0")
-    return version_of(KeyId(node), incarnation, seq)
-
-
 def _suspect(fields: Fields) -> Suspect:
     size = SUSPICION_ROW.size
     rows = _cut(fields.blob("suspicions", MAX_SUSPICIONS * size), size)
-    suspicions = tuple(map(suspicion_in, rows))
-    if any(suspicion.slot.incarnation == 0 for suspicion in suspicions):
-        raise Malformed("suspicions: an incarnation of 0")
-    return Suspect(suspicions)
+    return Suspect(tuple(map(suspicion_in, rows)))
 
 
 def _versions(fields: Fields) -> Versions:
     group = fields.uint("group", GROUPS)
-    slots = tuple(_slot(*row) for row in _rows(fields, "slots", _SLOT, MAX_VERSIONS))
+    rows = fields.blob("slots", MAX_VERSIONS * SLOT_ROW.size)
+    if len(rows) % SLOT_ROW.size:
+        raise Malformed("slots: not whole rows")
+    slots = tuple(starmap(version_of, SLOT_ROW.iter_unpack(rows)))
     return Versions(None if group == GROUPS else group, slots)
 
 
