@@ -20,6 +20,7 @@ from faramesh_mesh.records.revocation import Revocation, RevokedKey
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import Cut, RoleKey
 from faramesh_mesh.state.record_set import RecordSet
+from faramesh_mesh.trust.chain import RootChain
 
 Coverage = int
 """A bit for each key of the root's table: whether its scope covers some agent. Signatures count only within it."""
@@ -28,9 +29,8 @@ EVERY_KEY: Coverage = -1
 """The coverage of an agent that is in every scope: how a record as a whole is judged."""
 
 
-Stamp = tuple[int, int, int, bool]
-"""What a judgement was made from: the versions of the set, of the chain of roots and of what of it is
-trusted, and whether that is one chain."""
+Stamp = tuple[int, RootChain]
+"""What a judgement was made from: a version of the set, and the chain of roots."""
 
 ACTING = frozenset({Role.ROOT, Role.POLICY, Role.ROLLOUT, Role.KILL, Role.RESTORE, Role.ENROL})
 """Roles whose keys decide what agents run: when one of them floods, what it covers is denied."""
@@ -46,9 +46,9 @@ class _CutChain:
 
 
 class Validity:
-    """Judges records of one set. Keeps nothing but the walks below cuts, which only ever grow."""
+    """Judges records of one set. Keeps the walks below cuts, which only ever grow, and what it has judged on one ground."""
 
-    __slots__ = ("_chains", "_ground", "_index", "_known_cuts", "_records", "lenient")
+    __slots__ = ("_chains", "_granted", "_ground", "_index", "_known_cuts", "_records", "lenient")
 
     def __init__(self, records: RecordSet, index: Index, *, lenient: bool = False) -> None:
         """`lenient` judges as if no key had been cut and none had equivocated: what would have counted."""
@@ -56,6 +56,7 @@ class Validity:
         self._index = index
         self._chains: dict[Cut, _CutChain] = {}
         self._known_cuts: dict[KeyId, tuple[Cut, ...]] = {}
+        self._granted: dict[RecordId, bool] = {}
         self.lenient = lenient
         self._ground = self.ground
 
@@ -65,20 +66,18 @@ class Validity:
         for index, key in enumerate(self._records.chain.keys):
             if not key.scope.terms or key.scope.matches(labels):
                 mask |= 1 << index
-        return mask
+        return EVERY_KEY if mask + 1 == 1 << len(self._records.chain.keys) else mask
 
     @property
     def stamp(self) -> Stamp:
         """Judgements made at one stamp hold as long as it is the same."""
-        chain = self._records.chain
-        return self._records.version, chain.height, chain.trusted.version, chain.has_forked
+        return self._records.version, self._records.chain
 
     @property
     def ground(self) -> Stamp:
-        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what
-        was judged of anything but kills holds as long as this is the same."""
-        chain = self._records.chain
-        return self._records.ground, chain.height, chain.trusted.version, chain.has_forked
+        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what was judged of
+        anything but kills holds as long as this is the same."""
+        return self._records.ground, self._records.chain
 
     @property
     def has_voids(self) -> bool:
@@ -93,7 +92,14 @@ class Validity:
         return record.id in self._records and self._within_cuts(record, unknown=True)
 
     def grants(self, record: Record) -> bool:
-        """Whether a grant counts."""
+        """Whether a grant counts. Remembered while its ground lasts: it is asked of a plan by every agent's keys."""
+        self._refresh()
+        known = self._granted.get(record.id)
+        if known is None:
+            known = self._granted[record.id] = self._judge(record)
+        return known
+
+    def _judge(self, record: Record) -> bool:
         if record.id not in self._records or not record.payload.extra.understood:
             return False
         chain = self._records.chain
@@ -147,14 +153,19 @@ class Validity:
         """Where the chain of a key ends. Remembered, for it is asked for every record judged."""
         if self.lenient:
             return ()
-        ground = self.ground
-        if self._ground != ground:
-            self._ground = ground
-            self._known_cuts.clear()
+        self._refresh()
         known = self._known_cuts.get(key)
         if known is None:
             known = self._known_cuts[key] = self._find_cuts(key)
         return known
+
+    def _refresh(self) -> None:
+        """Forget what was judged on another ground."""
+        ground = self.ground
+        if self._ground != ground:
+            self._ground = ground
+            self._known_cuts.clear()
+            self._granted.clear()
 
     def _find_cuts(self, key: KeyId) -> tuple[Cut, ...]:
         return self._records.chain.cuts(key) + tuple(
