@@ -79,12 +79,16 @@ class Fleet:
 
     __slots__ = (
         "_authoriser",
+        "_authorities",
         "_bodies",
         "_enrolments",
         "_index",
         "_kills",
         "_records",
         "_rollouts",
+        "_since",
+        "_stamp",
+        "_until",
         "_validity",
     )
 
@@ -102,6 +106,9 @@ class Fleet:
         self._authoriser = Authoriser(
             records, self._enrolments, self._kills, self._rollouts, validity, void_free
         )
+        self._authorities: dict[str, Authority] = {}
+        self._stamp = self.stamp
+        self._since = self._until = 0
         records.take_evicted()
         for record in records.in_order() if index is None else ():
             self._index.apply(record)
@@ -119,8 +126,17 @@ class Fleet:
             self._index.retract(evicted)
 
     def authorise(self, agent: str, wall: int) -> Authority:
-        """What the records held let an agent do at wall time `wall`, in milliseconds since 1970."""
-        return self._authoriser.authorise(agent, wall)
+        """What the records held let an agent do at wall time `wall`, in milliseconds since 1970. Remembered while all that it is made
+        of lasts."""
+        stamp = self.stamp
+        if self._stamp != stamp or not self._since <= wall < self._until:
+            self._stamp = stamp
+            self._since, self._until = self.steady(wall)
+            self._authorities.clear()
+        known = self._authorities.get(agent)
+        if known is None:
+            known = self._authorities[agent] = self._authoriser.authorise(agent, wall)
+        return known
 
     @property
     def stamp(self) -> tuple[Stamp, int]:

@@ -329,7 +329,7 @@ class RecordSet:
 
     def holds_past(self, record: Record) -> bool:
         """Whether all is held that the signer of a record had seen: its own chain and its `seen` vector."""
-        head = record.head
+        head = record.payload.head
         if head.seq > 1 and (self.gapless(record.key) < head.seq - 1 or head.prev not in self._order):
             return False
         keys = self.chain.trusted.keys
@@ -337,10 +337,11 @@ class RecordSet:
 
     def has_seen(self, record: Record, earlier: Record) -> bool:
         """Whether `earlier` lies in the past that the signer of `record` had seen."""
+        head, before = record.payload.head, earlier.payload.head.seq
         if record.key == earlier.key:
-            return earlier.head.seq < record.head.seq
+            return before < head.seq
         index = self.chain.index(earlier.key)
-        return any(at == index and seq >= earlier.head.seq for at, seq in record.head.seen)
+        return any(at == index and seq >= before for at, seq in head.seen)
 
 
 def _revoked(record: Record) -> RevokedKey | None:

@@ -9,7 +9,7 @@ retired key signed before its cut stands without asking when it arrived.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from msgspec import structs
@@ -63,6 +63,19 @@ class RootChain:
     ids: tuple[RecordId, ...]
     table: dict[KeyId, tuple[int, RoleKey]]
     branches: tuple[Branch, ...] = ()
+    keys: tuple[RoleKey, ...] = field(init=False, repr=False, compare=False)
+    """All keys that were ever named, retired ones included, by their places in the table."""
+    trusted: Root = field(init=False, repr=False, compare=False)
+    """The newest version that grants count under: the last one before the first fork."""
+    _needs: dict[Role, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        trusted = self.roots[self._before_fork - 1]
+        sides = (trusted, *self._sides)
+        needs = {role: max(side.threshold(role) for side in sides) for role in Role}
+        object.__setattr__(self, "keys", tuple(key for _, key in self.table.values()))
+        object.__setattr__(self, "trusted", trusted)
+        object.__setattr__(self, "_needs", needs)
 
     @property
     def current(self) -> Root:
@@ -75,11 +88,6 @@ class RootChain:
         return bool(self.branches)
 
     @property
-    def trusted(self) -> Root:
-        """The newest version that grants count under: the last one before the first fork."""
-        return self.roots[self._before_fork - 1]
-
-    @property
     def _before_fork(self) -> int:
         """The last version of which there is one document alone, and so have those before it."""
         return min([branch.version - 1 for branch in self.branches], default=len(self.roots))
@@ -87,7 +95,7 @@ class RootChain:
     def threshold(self, role: Role) -> int:
         """How many distinct keys a record of this role needs: of all sides of a fork the most, so that a fork, which a
         retired root key can make, never lowers one."""
-        return max(side.threshold(role) for side in (self.trusted, *self._sides))
+        return self._needs[role]
 
     def cuts(self, key: KeyId) -> tuple[Cut, ...]:
         """Where the roots end the chain of a key: on any side of a fork."""
@@ -131,11 +139,6 @@ class RootChain:
         if height >= self.height:
             return height
         return min(height, self._before_fork)
-
-    @property
-    def keys(self) -> tuple[RoleKey, ...]:
-        """All keys that were ever named, retired ones included, by their places in the table."""
-        return tuple(key for _, key in self.table.values())
 
     @property
     def _sides(self) -> tuple[Root, ...]:
