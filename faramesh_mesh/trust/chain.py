@@ -157,8 +157,8 @@ class RootChain:
     def extend(self, data: bytes, verify: Verify) -> "RootChain | Rejected":
         """The chain with one more version. A version that is held already gives the same chain.
 
-        A second, different, valid document of a version that is held gives the same chain with `rival` set,
-        and what follows that one makes the rival's branch longer.
+        A second, different, valid document of a version that is held begins a branch, and what follows that one
+        makes the branch longer.
         """
         opened = open_root(data)
         if isinstance(opened, Rejected):
