@@ -15,7 +15,7 @@ from faramesh_cli.parsing import Share, awaited, counted, duration_ms
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.fleet.preview import KillPreview, preview_kill
-from faramesh_mesh.host.fpl.glob import BadGlob, compile_tools
+from faramesh_mesh.host.fpl.tools import flaw_in
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON
 from faramesh_mesh.records.kill import MAX_TOOL, MAX_TOOLS, Kill
@@ -83,11 +83,20 @@ def _check_texts(request: KillRequest) -> None:
             raise misused(
                 f"--tools {tool!r}: a glob has 1 to {MAX_TOOL} bytes", "without --tools all is denied"
             )
-        try:
-            compile_tools(tool)
-        except BadGlob as error:
-            # Hosts take a malformed one to mean every tool: who asks for that says so.
-            raise misused(f"--tools {tool!r}: {error}", "without --tools all is denied") from None
+        flaw = flaw_in(tool)
+        if flaw is not None:
+            # Hosts take it to mean more tools than were named: who asks for that says so.
+            raise misused(f"--tools {tool!r}: {flaw.text}", _instead_of(tool))
+
+
+def _instead_of(tool: str) -> str:
+    """How to say what a flawed glob may have meant."""
+    above, stars, below = tool.partition("/**")
+    if not stars or below or flaw_in(above) is not None:
+        return "without --tools all is denied"
+    return (
+        f"--tools '{above}/*' --tools '{above}/*/*', as deep as its tools go; without --tools all is denied"
+    )
 
 
 def _draft(selector: Selector, request: KillRequest) -> Draft:

@@ -19,6 +19,7 @@ from faramesh_mesh.host.counters import Counters, Counts, Key
 from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.host.engine import Decide
 from faramesh_mesh.host.fpl import glob
+from faramesh_mesh.host.fpl.tools import stopped_by
 from faramesh_mesh.records.ids import RecordId
 
 Cancel: TypeAlias = Callable[[Decision], None]
@@ -27,8 +28,8 @@ Cancel: TypeAlias = Callable[[Decision], None]
 
 @dataclass(frozen=True, slots=True)
 class ToolDenial:
-    """Calls of tools that match one of the globs get `decision`. A glob that is malformed matches every tool,
-    and so does one of nothing but stars: an emergency must not fail on a typing error."""
+    """Calls of tools that match one of the globs get `decision`. What would be refused in a policy stops more here,
+    not less (`stopped_by`): an emergency must not fail on a typing error."""
 
     tools: tuple[str, ...]
     decision: Decision
@@ -37,7 +38,7 @@ class ToolDenial:
     """What the names of these tools begin with, so that most calls are told apart from most kills in one look."""
 
     def __post_init__(self) -> None:
-        globs = [_read_glob(tool) for tool in self.tools]
+        globs = [stopped_by(tool) for tool in self.tools]
         object.__setattr__(self, "heads", tuple(head for head, _ in globs))
         object.__setattr__(self, "covers", _any_of([covers for _, covers in globs]))
 
@@ -241,15 +242,6 @@ class Gate:
     def counts(self) -> dict[Key, Counts]:
         """Decisions so far, by agent and policy version. Those of a poisoned gate are not counted."""
         return self._counters.read()
-
-
-def _read_glob(tool: str) -> tuple[str, glob.Covers]:
-    """What the names that a kill's glob covers begin with, and the test whether it covers a name."""
-    pattern = tool if tool.strip("*") else "*"
-    try:
-        return glob.head(pattern), glob.compile_tools(pattern)
-    except glob.BadGlob:
-        return "", glob.compile_tools("*")
 
 
 def _any_of(globs: list[glob.Covers]) -> glob.Covers:

@@ -145,11 +145,34 @@ def test_killed_tools_come_before_the_policy_and_before_not_ready() -> None:
         assert made.decide(Call("mail/send")) is not TOOL_KILLED
 
 
-@pytest.mark.parametrize("pattern", ["stripe/[", "stripe/[!w]*", "", "*", "**", "***"])
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "stripe/[",
+        "stripe/[!w]*",
+        "",
+        "*",
+        "**",
+        "***",
+        "**/refund",
+        "\u0455tripe/*",
+        "!mail/*",
+        "mail/* stripe/*",
+    ],
+)
 def test_a_kill_glob_that_is_malformed_or_all_stars_kills_every_tool(pattern: str) -> None:
     made, _ = gate(permitting("bot", ToolDenial((pattern,), TOOL_KILLED)))
     for tool in ("mail", "mail/send", "stripe/eu/refund"):
         assert made.decide(Call(tool)) is TOOL_KILLED
+
+
+@pytest.mark.parametrize("pattern", ["shell/**", "shell/***", "shell/**/run", "shell/*/**", "shell/[e]**"])
+def test_two_stars_in_a_kill_stop_everything_below(pattern: str) -> None:
+    made, _ = gate(permitting("bot", ToolDenial((pattern,), TOOL_KILLED)))
+    for tool in ("shell/run", "shell/eu/run", "shell/eu/west/run"):
+        assert made.decide(Call(tool)) is TOOL_KILLED
+    for tool in ("shell", "shells/run", "mail/shell/run"):
+        assert made.decide(Call(tool)) is not TOOL_KILLED
 
 
 class Hostile(Mapping[str, int]):

@@ -46,7 +46,7 @@ def head(pattern: str) -> str:
 def compile_tools(pattern: str) -> Covers:
     """Match a tool's name. Raises `BadGlob`."""
     if pattern == "*":
-        return _everything
+        return beginning_with("")
     plain = literal(pattern)
     if plain is not None:
         _check(pattern)
@@ -58,13 +58,18 @@ def compile_tools(pattern: str) -> Covers:
     return _fullmatch(head(pattern), _translate(pattern, any_one="[^/]", barred="/"))
 
 
+def beginning_with(beginning: str) -> Covers:
+    """Match every name that begins so, whatever follows."""
+
+    def covers(text: str) -> bool:
+        return text.startswith(beginning)
+
+    return covers
+
+
 def compile_text(pattern: str) -> Covers:
     """Match a whole text, in which '/' is a character like any other. Raises `BadGlob`."""
     return _fullmatch(head(pattern), _translate(pattern, any_one=".", barred=""))
-
-
-def _everything(_: str) -> bool:
-    return True
 
 
 def _exactly(name: str) -> Covers:
