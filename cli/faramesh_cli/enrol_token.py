@@ -42,7 +42,7 @@ def make_token(
             "the other machines get a token without --duty, good for as many as you like",
         )
     home = operator(shell)
-    held = open_key(shell, home, Role.ENROL, key)
+    held = open_key(shell, home, (Role.ENROL,), key)
     seed, expires = os.urandom(32), now_ms() + lasting
     terms = Terms(pairs, uses, expires, line, (Duty.ENROL,) if carries_key else ())
     try:

@@ -8,13 +8,13 @@ from faramesh_cli.fleet_status import next_step, progress_json, progress_of
 from faramesh_cli.naming import find_rollout
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.roles import PLANNERS, role_of
 from faramesh_cli.session import Draft, open_session
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON, Abort, Hold, Release
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, Record
-from faramesh_mesh.records.role import Role
 
 
 def abort_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
@@ -35,7 +35,7 @@ def release_rollout(shell: Shell, text: str, reason: str, key: str | None) -> An
 async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | None) -> Answer:
     if not reason.strip() or len(reason.encode()) > MAX_REASON:
         raise misused(f"--reason has 1 to {MAX_REASON} bytes", "say in a few words why")
-    async with open_session(shell, Role.ROLLOUT, key) as session:
+    async with open_session(shell, PLANNERS, key) as session:
         view = find_rollout(session.known, text)
         if view.status.is_final and kind is not Kind.ABORT:
             raise Refusal(
@@ -49,6 +49,10 @@ async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | Non
                 unchanged="nothing was signed",
                 exit_code=ExitCode.REFUSED,
             )
+        if (
+            kind is Kind.RELEASE
+        ):  # whoever plans of either kind may stop the other's; to go on takes the plan's own
+            session.sign_as((role_of(view.record),), key)
         (record,) = session.sign([_draft(kind, view, reason)])
         delivery = await session.deliver()
         after = session.known.fleet.rollout(view.record.id) or view

@@ -9,6 +9,7 @@ from faramesh_cli.fleet_status import next_step, progress_json, progress_of, rea
 from faramesh_cli.naming import find_rollout
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.roles import PLANNERS, role_of
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
 from faramesh_mesh.records.chain import NO_EXTRA, Head
@@ -16,7 +17,6 @@ from faramesh_mesh.records.cosign import Cosign
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, Record
-from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.vote import Vote
 
 
@@ -24,8 +24,9 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
     """Vote for each stage in turn, up to `to_stage` or the next one."""
 
     async def promote() -> Answer:
-        async with open_session(shell, Role.ROLLOUT, key) as session:
+        async with open_session(shell, PLANNERS, key) as session:
             view = find_rollout(session.known, text)
+            session.sign_as((role_of(view.record),), key)
             _refuse_stopped(view)
             last = view.stage + 1 if to_stage is None else to_stage
             if last > view.stages:
@@ -62,8 +63,9 @@ def cosign_rollout(shell: Shell, text: str, key: str | None) -> Answer:
     """Cosign a rollout and its policy, and vote for the stages that others voted for."""
 
     async def cosign() -> Answer:
-        async with open_session(shell, Role.ROLLOUT, key) as session:
+        async with open_session(shell, PLANNERS, key) as session:
             view = find_rollout(session.known, text)
+            session.sign_as((role_of(view.record),), key)
             policy = session.known.records.get(view.rollout.policy)
             targets = [record for record in (policy, view.record) if record is not None]
             drafts: list[Draft] = [

@@ -18,10 +18,10 @@ from faramesh_cli.parsing import counted, duration_ms, portions
 from faramesh_cli.planning import Plan, plan, preview_json, preview_lines, refuse_conflict
 from faramesh_cli.policy_file import read_policy_file, refuse_unbound
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.roles import role_of
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.records.body import digest_of
 from faramesh_mesh.records.ids import RecordId
-from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.policy import MAX_MESSAGE, Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
@@ -203,5 +203,4 @@ async def _delivered(
 def lacking_signatures(session: Session, rollout: Record) -> int:
     """How many more keys must stand behind a plan signed here before it has an effect."""
     root = session.known.records.chain.current
-    plan_role = Role.RESTORE if rollout.kind is Kind.RESTORE else Role.ROLLOUT
-    return max(root.threshold(role) for role in (plan_role, Role.POLICY)) - 1
+    return max(root.threshold(role) for role in (role_of(rollout), Role.POLICY)) - 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.roles import spelled
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import Root
 from faramesh_mesh.runtime.operator_home import OperatorHome
@@ -46,12 +47,12 @@ def ask_new_passphrase(shell: Shell) -> str:
     return first
 
 
-def open_key(shell: Shell, home: OperatorHome, role: Role, wanted: str | None = None) -> HeldKey:
-    """Open a key that has `role`: the one named `wanted` (`-` reads a key file from standard input), else the first
+def open_key(shell: Shell, home: OperatorHome, roles: tuple[Role, ...], wanted: str | None = None) -> HeldKey:
+    """Open a key that has one of these roles: the one named `wanted` (`-` reads a key file from standard input), else the first
     that needs no passphrase, else the first."""
     root = home.chain.current
     if wanted == "-":
-        return _unlock(shell, _from_stdin(), root, role)
+        return _unlock(shell, _from_stdin(), root, roles)
     held = key_files(home)
     if wanted is not None:
         named = next((key for key in held if key.name == wanted), None)
@@ -61,16 +62,16 @@ def open_key(shell: Shell, home: OperatorHome, role: Role, wanted: str | None = 
                 todo=f"there are {', '.join(key.name for key in held) or 'none'}",
                 exit_code=ExitCode.NOT_AUTHORISED,
             )
-        return _unlock(shell, named, root, role)
-    able = [key for key in held if _may(root, key, role)]
+        return _unlock(shell, named, root, roles)
+    able = [key for key in held if _may(root, key, roles)]
     if not able:
         raise Refusal(
-            f"no key here has the role {role.name.lower()}",
+            f"no key here has the role {spelled(roles)}",
             unchanged="nothing was signed",
             todo=f"run this where such a key lies, or pass --key -; keys here: {', '.join(key.name for key in held) or 'none'}",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
-    return _unlock(shell, min(able, key=lambda key: key.is_sealed), root, role)
+    return _unlock(shell, min(able, key=lambda key: key.is_sealed), root, roles)
 
 
 def unsealed_key(home: OperatorHome) -> HeldKey | None:
@@ -79,7 +80,7 @@ def unsealed_key(home: OperatorHome) -> HeldKey | None:
     free = [key for key in key_files(home) if not key.is_sealed and _entry(root, key) is not None]
     if not free:
         return None
-    best = min(free, key=lambda key: not _may(root, key, Role.READER))
+    best = min(free, key=lambda key: not _may(root, key, (Role.READER,)))
     seed = best.seed(None)
     return HeldKey(best.name, signer_from_seed(seed), seed)
 
@@ -94,7 +95,7 @@ def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
             todo="ask the node on this machine over its Unix socket: --peer unix:///…/control.sock",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
-    return _unlock(shell, held[0], root, None)
+    return _unlock(shell, held[0], root, ())
 
 
 def key_files(home: OperatorHome) -> tuple[KeyFile, ...]:
@@ -115,16 +116,17 @@ def _entry(root: Root, key: KeyFile) -> frozenset[Role] | None:
     return next((one.roles for one in root.keys if one.public == key.public and one.cut is None), None)
 
 
-def _may(root: Root, key: KeyFile, role: Role) -> bool:
-    return role in (_entry(root, key) or frozenset())
+def _may(root: Root, key: KeyFile, roles: tuple[Role, ...]) -> bool:
+    return not (_entry(root, key) or frozenset()).isdisjoint(roles)
 
 
-def _unlock(shell: Shell, key: KeyFile, root: Root, role: Role | None) -> HeldKey:
-    roles = _entry(root, key)
-    if roles is None or (role is not None and role not in roles):
-        lacking = "is not named by the root, or was retired" if roles is None else "lacks the role"
+def _unlock(shell: Shell, key: KeyFile, root: Root, roles: tuple[Role, ...]) -> HeldKey:
+    """Open a key that has one of these roles; none given: any key of the root."""
+    named = _entry(root, key) is not None
+    if not named or (roles and not _may(root, key, roles)):
+        lacking = f"lacks the role {spelled(roles)}" if named else "is not named by the root, or was retired"
         raise Refusal(
-            f"key {key.name} {lacking}{'' if roles is None or role is None else ' ' + role.name.lower()}",
+            f"key {key.name} {lacking}",
             unchanged="nothing was signed",
             exit_code=ExitCode.NOT_AUTHORISED,
         )

@@ -44,19 +44,19 @@ class Identity:
         return None if self.key is None else self.key.signer
 
 
-def identify(shell: Shell, role: Role | None = None, wanted: str | None = None) -> Identity:
-    """Speak as an operator with a key (of `role`, for commands that sign), or else as whoever may open the socket of this
+def identify(shell: Shell, roles: tuple[Role, ...] = (), wanted: str | None = None) -> Identity:
+    """Speak as an operator with a key (of one of `roles`, for commands that sign), or else as whoever may open the socket of this
     machine's node."""
     local = _local_node(shell)
     try:
         home = homes.operator(shell)
     except Refusal:
-        if role is not None or local is None:
+        if roles or local is None:
             raise
         return Identity(local[0], None, None, local[1])
     socket = local[1] if local is not None and local[0] == home.mesh else None
-    if role is not None:
-        return Identity(home.mesh, home, keyring.open_key(shell, home, role, wanted), socket)
+    if roles:
+        return Identity(home.mesh, home, keyring.open_key(shell, home, roles, wanted), socket)
     free = keyring.unsealed_key(home)
     if free is None and (socket is None or shell.peers):
         free = keyring.open_any_key(shell, home)

@@ -6,7 +6,7 @@ open cache -> connect to the first that answers -> pull what is missing -> [sign
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import trio
@@ -14,11 +14,12 @@ import trio
 from faramesh_cli.command import Shell
 from faramesh_cli.delivery import Courier, Delivery
 from faramesh_cli.exits import ExitCode
-from faramesh_cli.keyring import HeldKey
+from faramesh_cli.keyring import HeldKey, open_key
 from faramesh_cli.knowledge import Knowledge
 from faramesh_cli.output import now_ms
 from faramesh_cli.peers import Identity, first_that_answers, identify, name_of, refused_by, targets
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.roles import spelled
 from faramesh_mesh.fleet.fleet import bodies_of
 from faramesh_mesh.records.chain import Head
 from faramesh_mesh.records.ids import Digest, RecordId
@@ -104,6 +105,21 @@ class Session:
                 await trio.sleep(min(1.0, _POLL_SECONDS + _POLL_SECONDS_PER_NODE * len(self.known.heard)))
                 await self.refresh(records=records)
         return done()
+
+    def sign_as(self, roles: tuple[Role, ...], wanted: str | None) -> None:
+        """Sign with a key that has one of these roles: the one that opened the session, or else another one of this home,
+        unless the operator named one (`wanted`)."""
+        entry = self.known.records.chain.key(self.key.signer.id)
+        if entry is not None and not entry.roles.isdisjoint(roles):
+            return
+        if wanted is not None:
+            raise Refusal(
+                f"key {self.key.name} lacks the role {spelled(roles)}",
+                unchanged="nothing was signed",
+                exit_code=ExitCode.NOT_AUTHORISED,
+            )
+        home, _ = self._signing()
+        self.identity = replace(self.identity, key=open_key(self.shell, home, roles))
 
     def sign(self, drafts: Sequence[Draft], bodies: Sequence[bytes] = ()) -> tuple[Record, ...]:
         """Sign records one after the other and journal them, all before anything is sent."""
@@ -204,10 +220,12 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    shell: Shell, role: Role | None = None, key: str | None = None
+    shell: Shell, role: Role | tuple[Role, ...] | None = None, key: str | None = None
 ) -> AsyncIterator[Session]:
-    """Connect and sync. With a `role` the key that will sign (`--key`) also opens the connection."""
-    identity = identify(shell, role, key)
+    """Connect and sync. With a `role`, or several of which one will do, the key that will sign (`--key`) also opens the
+    connection."""
+    roles = () if role is None else role if isinstance(role, tuple) else (role,)
+    identity = identify(shell, roles, key)
     async with AsyncExitStack() as stack:
         try:
             cache = None
@@ -218,7 +236,7 @@ async def open_session(
             known = Knowledge.under(client.chain)
             if cache is not None:
                 load(cache, known)
-            session = Session(shell, identity, known, client, cache, role is not None, stack)
+            session = Session(shell, identity, known, client, cache, bool(roles), stack)
             await session.start()
             yield session
         except Refused as error:
