@@ -134,11 +134,19 @@ def _moving(fleet: typer.Typer) -> None:
         return promote_rollout(shell, rollout, to_stage, key)
 
     @command(fleet, "cosign")
-    def cosign(shell: Shell, rollout: RolloutArgument, key: KeyOption = None) -> Answer:
-        """Stand behind a rollout that another key signed, and vote for the stages it voted for."""
-        from faramesh_cli.fleet_promote import cosign_rollout
+    def cosign(
+        shell: Shell,
+        record: Annotated[str, typer.Argument(metavar="RECORD", help="Its id, 16 digits or more.")],
+        dry_run: DryRunOption = False,
+        confirm_count: Annotated[
+            int | None, typer.Option(help="The number of agents, instead of typing it.", min=0)
+        ] = None,
+        key: KeyOption = None,
+    ) -> Answer:
+        """Look at what another key signed, stand behind it, and vote for the next stage."""
+        from faramesh_cli.fleet_cosign import CosignRequest, cosign_record
 
-        return cosign_rollout(shell, rollout, key)
+        return cosign_record(shell, CosignRequest(record, confirm_count, dry_run, key))
 
     @command(fleet, "restore")
     def restore(

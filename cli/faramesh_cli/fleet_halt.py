@@ -5,11 +5,12 @@ import trio
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_status import next_step, progress_json, progress_of
-from faramesh_cli.naming import find_rollout
+from faramesh_cli.naming import find_rollout, long_id
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.roles import PLANNERS, role_of
 from faramesh_cli.session import Draft, open_session
+from faramesh_cli.standing import lacking
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON, Abort, Hold, Release
@@ -57,12 +58,16 @@ async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | Non
         delivery = await session.deliver()
         after = session.known.fleet.rollout(view.record.id) or view
         progress = progress_of(session.known, view.record.id)
+        missing = kind is Kind.RELEASE and lacking(session.known, (record.key,), role_of(view.record))
         return Answer(
             kind.name.lower(),
             {"mesh": session.name, "record": record.id.hex(), **progress_json(session.known, progress)},
             [f"{record.short} {delivery}", progress.line()],
             session.known.reach(),
-            todo=next_step(after),
+            todo=next_step(after)
+            if not missing
+            else f"another operator runs: faramesh-mesh fleet cosign {long_id(record)}",
+            exit_code=ExitCode.NOT_AUTHORISED if missing else ExitCode.DONE,
         )
 
 

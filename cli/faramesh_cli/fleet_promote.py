@@ -1,4 +1,4 @@
-"""`fleet promote` votes for the next stages of a rollout; `fleet cosign` stands behind one that another key signed."""
+"""`fleet promote`: vote for the next stages of a rollout."""
 
 import trio
 
@@ -6,17 +6,13 @@ from faramesh_cli.command import Shell
 from faramesh_cli.drafts import vote_draft
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_status import next_step, progress_json, progress_of, reason_of
-from faramesh_cli.naming import find_rollout
+from faramesh_cli.naming import find_rollout, long_id
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal
 from faramesh_cli.roles import PLANNERS, role_of
-from faramesh_cli.session import Draft, Session, open_session
+from faramesh_cli.session import Session, open_session
 from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
-from faramesh_mesh.records.chain import NO_EXTRA, Head
-from faramesh_mesh.records.cosign import Cosign
 from faramesh_mesh.records.ids import RecordId
-from faramesh_mesh.records.kind import Kind
-from faramesh_mesh.records.record import Control, Record
 from faramesh_mesh.records.vote import Vote
 
 
@@ -27,7 +23,8 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
         async with open_session(shell, PLANNERS, key) as session:
             view = find_rollout(session.known, text)
             session.sign_as((role_of(view.record),), key)
-            _refuse_stopped(view)
+            refuse_stopped(view)
+            _refuse_proposed(view)
             last = view.stage + 1 if to_stage is None else to_stage
             if last > view.stages:
                 raise Refusal(
@@ -38,7 +35,7 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
                     exit_code=ExitCode.REFUSED,
                 )
             if last <= view.stage:
-                return _answer(session, view, f"stage {view.stage} of {view.record.short} is open already")
+                return moved(session, view, f"stage {view.stage} of {view.record.short} is open already")
             stages = [
                 stage
                 for stage in range(view.stage + 1, last + 1)
@@ -54,48 +51,13 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
             session.sign([vote_draft(view.record.id, stage) for stage in stages])
             delivery = await session.deliver()
             after = session.known.fleet.rollout(view.record.id) or view
-            return _answer(session, after, f"vote for stage {stages[-1]} {delivery}", wanted=last)
+            return moved(session, after, f"vote for stage {stages[-1]} {delivery}", wanted=last)
 
     return trio.run(promote)
 
 
-def cosign_rollout(shell: Shell, text: str, key: str | None) -> Answer:
-    """Cosign a rollout and its policy, and vote for the stages that others voted for."""
-
-    async def cosign() -> Answer:
-        async with open_session(shell, PLANNERS, key) as session:
-            view = find_rollout(session.known, text)
-            session.sign_as((role_of(view.record),), key)
-            policy = session.known.records.get(view.rollout.policy)
-            targets = [record for record in (policy, view.record) if record is not None]
-            drafts: list[Draft] = [
-                _cosign_draft(record.id) for record in targets if not _stands_behind(session, record)
-            ]
-            voted = {
-                record.payload.stage
-                for record in session.known.records.in_order()
-                if isinstance(record.payload, Vote) and record.payload.rollout == view.record.id
-            }
-            drafts += [
-                vote_draft(view.record.id, stage)
-                for stage in sorted(voted)
-                if not _has_voted(session, view.record.id, stage)
-            ]
-            if not drafts:
-                return _answer(
-                    session,
-                    view,
-                    f"key {session.key.name} stands behind {view.record.short} already; choose another with --key",
-                )
-            session.sign(drafts)
-            delivery = await session.deliver()
-            after = session.known.fleet.rollout(view.record.id) or view
-            return _answer(session, after, f"{view.record.short} cosigned by {session.key.name}, {delivery}")
-
-    return trio.run(cosign)
-
-
-def _refuse_stopped(view: RolloutView) -> None:
+def refuse_stopped(view: RolloutView) -> None:
+    """Refuse to sign for a plan that is held or ended."""
     wrong = {
         RolloutStatus.ABORTED: ExitCode.ABORTED,
         RolloutStatus.SUPERSEDED: ExitCode.SUPERSEDED,
@@ -111,6 +73,17 @@ def _refuse_stopped(view: RolloutView) -> None:
         )
 
 
+def _refuse_proposed(view: RolloutView) -> None:
+    """A vote for what nobody else stands behind yet would be one without having looked: that is what cosigning is for."""
+    if view.status is RolloutStatus.PROPOSED:
+        raise Refusal(
+            f"{view.record.short} lacks signatures, or records that they refer to ({view.why})",
+            unchanged="nothing was signed",
+            todo=f"another operator looks at it and runs: faramesh-mesh fleet cosign {long_id(view.record)}",
+            exit_code=ExitCode.NOT_AUTHORISED,
+        )
+
+
 def _has_voted(session: Session, rollout: RecordId, stage: int) -> bool:
     return any(
         isinstance(record.payload, Vote)
@@ -121,23 +94,8 @@ def _has_voted(session: Session, rollout: RecordId, stage: int) -> bool:
     )
 
 
-def _stands_behind(session: Session, target: Record) -> bool:
-    return target.key == session.key.signer.id or any(
-        isinstance(record.payload, Cosign)
-        and record.key == session.key.signer.id
-        and record.payload.target == target.id
-        for record in session.known.records.in_order()
-    )
-
-
-def _cosign_draft(target: RecordId) -> Draft:
-    def draft(head: Head, _signed: tuple[Record, ...]) -> Control:
-        return Cosign(head, target, NO_EXTRA)
-
-    return Kind.COSIGN, draft
-
-
-def _answer(session: Session, view: RolloutView, did: str, wanted: int = 0) -> Answer:
+def moved(session: Session, view: RolloutView, did: str, wanted: int = 0) -> Answer:
+    """Where a plan stands after what was signed, and what comes next."""
     progress = progress_of(session.known, view.record.id)
     lines = [did, progress.line()]
     code = ExitCode.DONE
@@ -147,7 +105,7 @@ def _answer(session: Session, view: RolloutView, did: str, wanted: int = 0) -> A
     if view.stage < wanted or view.status is RolloutStatus.PROPOSED:
         code, todo = (
             ExitCode.NOT_AUTHORISED,
-            f"another operator runs: faramesh-mesh fleet cosign {view.record.short}",
+            f"another operator runs: faramesh-mesh fleet cosign {long_id(view.record)}",
         )
     elif view.status is RolloutStatus.COMPLETE:
         todo = f"faramesh-mesh fleet status {view.record.short}"

@@ -12,7 +12,7 @@ from faramesh_cli.command import Shell, ask_number
 from faramesh_cli.drafts import policy_draft, rollout_draft, roster_body, vote_draft
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_status import progress_of
-from faramesh_cli.naming import agent_names, find_rollout, read_selector, select, some
+from faramesh_cli.naming import agent_names, find_rollout, long_id, read_selector, select, some
 from faramesh_cli.output import Answer, Json, now_ms
 from faramesh_cli.parsing import counted, duration_ms, portions
 from faramesh_cli.planning import Plan, plan, preview_json, preview_lines, refuse_conflict
@@ -170,7 +170,7 @@ async def _delivered(
     if lacking:
         code, todo = (
             ExitCode.NOT_AUTHORISED,
-            f"another operator runs: faramesh-mesh fleet cosign {rollout.short}",
+            f"another operator runs: faramesh-mesh fleet cosign {long_id(rollout)}",
         )
         lines = [f"{rollout.short} {delivery}, waiting for {counted(lacking, 'more signature')}"]
     elif request.wait:

@@ -9,7 +9,7 @@ from faramesh_cli.drafts import policy_draft, rollout_draft, roster_body, vote_d
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_push import check_message, dry_run, lacking_signatures
 from faramesh_cli.knowledge import Knowledge
-from faramesh_cli.naming import agent_names, find_kill, some
+from faramesh_cli.naming import agent_names, find_kill, long_id, some
 from faramesh_cli.output import Answer
 from faramesh_cli.parsing import Portion, counted, portions
 from faramesh_cli.planning import Plan, plan, preview_json, preview_lines, refuse_conflict
@@ -192,6 +192,6 @@ async def _answer(
         },
         lines,
         session.known.reach(),
-        todo=f"another operator runs: faramesh-mesh fleet cosign {rollout.short}" if lacking else todo,
+        todo=f"another operator runs: faramesh-mesh fleet cosign {long_id(rollout)}" if lacking else todo,
         exit_code=ExitCode.NOT_AUTHORISED if lacking else ExitCode.DONE,
     )

@@ -8,7 +8,7 @@ from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_list import policy_name, spoken_for
 from faramesh_cli.knowledge import Knowledge
-from faramesh_cli.naming import find_rollout, some
+from faramesh_cli.naming import find_rollout, long_id, some
 from faramesh_cli.output import Answer, Json, columns, instant
 from faramesh_cli.parsing import counted
 from faramesh_cli.refusal import Refusal
@@ -165,7 +165,7 @@ def next_step(view: RolloutView) -> str:
         case RolloutStatus.HELD:
             return f"faramesh-mesh fleet abort {ident} --reason …"
         case RolloutStatus.PROPOSED:
-            return f"another operator runs: faramesh-mesh fleet cosign {ident}"
+            return f"another operator runs: faramesh-mesh fleet cosign {long_id(view.record)}"
         case _:
             return ""
 

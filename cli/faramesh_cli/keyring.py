@@ -48,8 +48,8 @@ def ask_new_passphrase(shell: Shell) -> str:
 
 
 def open_key(shell: Shell, home: OperatorHome, roles: tuple[Role, ...], wanted: str | None = None) -> HeldKey:
-    """Open a key that has one of these roles: the one named `wanted` (`-` reads a key file from standard input), else the first
-    that needs no passphrase, else the first."""
+    """Open a key that has one of these roles: the one named `wanted` (`-` reads a key file from standard input), else one
+    that needs no passphrase if there is one, and of several that with the most of these roles."""
     root = home.chain.current
     if wanted == "-":
         return _unlock(shell, _from_stdin(), root, roles)
@@ -71,7 +71,8 @@ def open_key(shell: Shell, home: OperatorHome, roles: tuple[Role, ...], wanted: 
             todo=f"run this where such a key lies, or pass --key -; keys here: {', '.join(key.name for key in held) or 'none'}",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
-    return _unlock(shell, min(able, key=lambda key: key.is_sealed), root, roles)
+    best = min(able, key=lambda key: (key.is_sealed, -sum(_may(root, key, (role,)) for role in roles)))
+    return _unlock(shell, best, root, roles)
 
 
 def unsealed_key(home: OperatorHome) -> HeldKey | None:

@@ -8,12 +8,15 @@ from faramesh_cli.refusal import Refusal, misused
 from faramesh_mesh.fleet.enrolments import Enrolled
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.kill import Kill
+from faramesh_mesh.records.kind import short
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rejection import Malformed
 from faramesh_mesh.records.selector import INSTANCE, Selector, parse
 
 _FEWEST = 4
 """Hex digits: fewer are more likely a slip than a name."""
+TO_COSIGN = 16
+"""Hex digits of what another person signed: of eight he can make a second record that begins so, in an hour or two."""
 
 
 def find_record(text: str, records: Iterable[Record], what: str) -> Record:
@@ -36,6 +39,23 @@ def find_record(text: str, records: Iterable[Record], what: str) -> Record:
             f"{text} is the beginning of {', '.join(each.short for each in found)}", "type more digits"
         )
     return found[0]
+
+
+def find_to_cosign(known: Knowledge, text: str) -> Record:
+    """The record, of any kind, that another person signed and that is meant. A short id is refused: with a node that
+    withholds the other one it would be no longer ambiguous, and be his."""
+    digits = text.strip().partition("-")[2] or text.strip()
+    if len(digits) < TO_COSIGN:
+        raise misused(
+            f"{text!r} is too short to stand behind: somebody can make another record whose id begins so",
+            f"write {TO_COSIGN} digits or more, from whoever asks you to sign; what has to be cosigned is shown with as many",
+        )
+    return find_record(text, known.records.in_order(), "record")
+
+
+def long_id(record: Record) -> str:
+    """An id as it is shown where another person is to cosign it."""
+    return short(record.kind, record.id, TO_COSIGN)
 
 
 def find_rollout(known: Knowledge, text: str) -> RolloutView:

@@ -44,11 +44,12 @@ def test_two_of_three_operators(production: Lab, policy: str, corrected: str):
     push = ("fleet", "push", "--all", "--policy", policy, "--message", "cap", "--confirm-count", "1")
     proposed = lab.type(*push, "--format", "json", code=ExitCode.NOT_AUTHORISED).json
     assert (proposed["status"], proposed["signatures_lacking"]) == ("PROPOSED", 1)
-    rollout = proposed["rollout_short"]
+    rollout = proposed["rollout"]
+    assert proposed["next"].endswith(f"fleet cosign r-{rollout[:16]}")
     assert lab.decide("m1", 60).startswith("DENY (no policy yet)")
     assert "stands behind" in lab.type("fleet", "cosign", rollout, "--key", "ops-1", code=7).out
     assert "lacks the role" in lab.type("fleet", "cosign", rollout, "--key", "root-1", code=7).err
-    lab.type("fleet", "cosign", rollout, "--key", "ops-2")
+    lab.type("fleet", "cosign", f"r-{rollout[:16]}", "--key", "ops-2", "--confirm-count", "1")
     lab.until(lambda: lab.decide("m1", 60).startswith("PERMIT"))
 
     # Anyone of them kills alone; to restore takes two again.
@@ -59,7 +60,7 @@ def test_two_of_three_operators(production: Lab, policy: str, corrected: str):
     restored = lab.type(*restore, code=ExitCode.NOT_AUTHORISED).json
     assert restored["released"] == []
     assert lab.decide("m1", 40).startswith("DENY")
-    lab.type("fleet", "cosign", restored["rollout_short"], "--key", "ops-2")
+    lab.type("fleet", "cosign", restored["rollout"], "--key", "ops-2", "--confirm-count", "1")
     lab.until(lambda: lab.decide("m1", 40).startswith("PERMIT"))
 
 
