@@ -8,7 +8,7 @@ import pytest
 from attacks import authority, mesh, policies
 from workshop import OPERATOR, Workshop, role_key, signer
 
-from faramesh_cli import fleet_cosign, fleet_promote
+from faramesh_cli import fleet_cosign, fleet_halt, fleet_promote
 from faramesh_cli.command import Shell
 from faramesh_cli.cosigning import subject_of
 from faramesh_cli.exits import ExitCode
@@ -21,6 +21,7 @@ from faramesh_cli.output import Answer, Terminal
 from faramesh_cli.refusal import Refusal
 from faramesh_cli.session import Draft
 from faramesh_mesh.fleet.fleet import Fleet
+from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.root import Cut
@@ -57,12 +58,13 @@ class Seat:
     def sign_as(self, roles: tuple[Role, ...], wanted: str | None) -> None:
         pass
 
-    def sign(self, drafts: Sequence[Draft]) -> None:
+    def sign(self, drafts: Sequence[Draft]) -> tuple[Record, ...]:
         signed: tuple[Record, ...] = ()
         for kind, draft in drafts:
             record = self.made.sign(kind, draft(self.made.head("ops"), signed), "ops")
             self.known.fleet.apply(record)
             signed = (*signed, record)
+        return signed
 
     async def deliver(self) -> str:
         return "durable on 3 of 3"
@@ -80,6 +82,7 @@ class Desk:
 
         monkeypatch.setattr(fleet_cosign, "open_session", session)
         monkeypatch.setattr(fleet_promote, "open_session", session)
+        monkeypatch.setattr(fleet_halt, "open_session", session)
 
     def cosign(
         self, text: str, *, types: str | None = None, count: int | None = None, dry: bool = False
@@ -227,6 +230,18 @@ def test_what_else_takes_two_keys_is_shown_likewise(monkeypatch: pytest.MonkeyPa
     assert "  + agent * { default deny }" in subject_of(known(made), policy).lines
     cut = made.revoke_key("ops", Cut(1, held.id), "evil")
     assert "revokes the key ops" in subject_of(known(made), cut).lines[1]
+
+
+def test_a_release_by_one_of_two_says_who_else_must_sign_it(monkeypatch: pytest.MonkeyPatch):
+    made = shop()
+    plan, desk = pushed(made), Desk(made, monkeypatch)
+    desk.cosign(long_id(plan), count=20)
+    made.hold(plan, "evil")
+    answer = fleet_halt.release_rollout(Shell(Terminal()), plan.short, "looked", None)
+    release = max(made.records.in_order(), key=lambda record: (record.kind is Kind.RELEASE, record.head.at))
+    assert answer.exit_code is ExitCode.NOT_AUTHORISED
+    assert answer.todo == f"another operator runs: faramesh-mesh fleet cosign {long_id(release)}"
+    assert known(made).fleet.rollout(plan.id).holds
 
 
 def test_what_takes_one_key_is_not_cosigned():
