@@ -13,6 +13,7 @@ from faramesh_cli.naming import read_selector, select, some
 from faramesh_cli.output import Answer, Json
 from faramesh_cli.parsing import Share, awaited, counted, duration_ms
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.second_person import Toll, toll_of
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.fleet.preview import KillPreview, preview_kill
 from faramesh_mesh.host.fpl.tools import flaw_in
@@ -23,9 +24,6 @@ from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, Record
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.selector import Selector
-
-RECENT_MS = 3_600_000
-"""Kills of the last hour count together: killing the fleet in slices is killing the fleet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,9 @@ def kill_agents(shell: Shell, request: KillRequest) -> Answer:
         async with open_session(shell, None if request.dry_run else Role.KILL, request.key) as session:
             if request.instance is None or request.instance not in session.known.fleet.agents():
                 select(session.known, selector)
-            preview = preview_kill(session.known.enrolled(), selector)
             if request.dry_run:
-                return _dry_run(session, preview, request)
-            _confirm(shell, session, preview, request)
+                return kill_preview(session.known, session.name, selector, request)
+            _confirm(shell, session, preview_kill(session.known.enrolled(), selector), request)
             start = monotonic()
             (record,) = session.sign([_draft(selector, request)])
             delivery = await session.deliver()
@@ -109,19 +106,12 @@ def _draft(selector: Selector, request: KillRequest) -> Draft:
 def _confirm(shell: Shell, session: Session, preview: KillPreview, request: KillRequest) -> None:
     """One instance needs nothing but a reason. More than half of the fleet, recent kills counted together, needs a second
     person or `--alone`. Anything between needs the number."""
-    hit = len(preview.agents)
-    recent = recently_killed(session.known)
-    together = len(recent.union(preview.agents))
-    if preview.fleet > 1 and 2 * together > preview.fleet and request.instance is None and not request.alone:
-        raise Refusal(
-            f"{together} of {preview.fleet} agents would be killed"
-            + (f", {len(recent)} of them already within the hour" if recent else ""),
-            unchanged="nothing was signed",
-            todo="have a second person look, then pass --alone to do it all the same",
-            exit_code=ExitCode.REFUSED,
-        )
+    toll = toll_of(session.known, preview.agents)
+    if toll.asks and request.instance is None and not request.alone:
+        raise toll.refuse("killed")
     if request.instance is not None:
         return
+    hit = len(preview.agents)
     if request.confirm_max is not None:
         if hit > request.confirm_max:
             raise Refusal(
@@ -131,55 +121,48 @@ def _confirm(shell: Shell, session: Session, preview: KillPreview, request: Kill
                 exit_code=ExitCode.REFUSED,
             )
         return
-    for line in _preview_lines(preview, request.tools):
+    for line in _preview_lines(preview, toll, request):
         shell.terminal.progress(f"  {line}")
     ask_number(
         shell, f"{session.name}: kill {counted(hit, 'agent')}. Type {hit} to sign:", hit, "--confirm-max"
     )
 
 
-def recently_killed(known: Knowledge) -> set[str]:
-    """The agents that whole kills of the last hour deny."""
-    since = known.as_of - RECENT_MS
-    return {
-        agent
-        for view in known.fleet.kills()
-        if view.record.head.at >= since and not view.kill.tools
-        for agent in view.agents
-        if known.fleet.enrolled(agent) is not None
-    }
-
-
-def _dry_run(session: Session, preview: KillPreview, request: KillRequest) -> Answer:
+def kill_preview(known: Knowledge, mesh: str, selector: Selector, request: KillRequest) -> Answer:
+    """What the same kill without `--dry-run` would hit, and ask."""
+    preview = preview_kill(known.enrolled(), selector)
+    toll = toll_of(known, preview.agents)
+    asks = toll.asks and request.instance is None
     asked = [] if request.instance is not None else [f"with --confirm-max {len(preview.agents)}"]
-    if preview.is_most and request.instance is None and not request.alone:
+    if asks and not request.alone:
         asked.append("and --alone, once a second person has looked")
     return Answer(
         "kill-preview",
         {
-            "mesh": session.name,
+            "mesh": mesh,
             "agents": list(preview.agents),
             "fleet": preview.fleet,
             "regions": {region: hit for region, hit, _ in preview.regions},
             "selected_by_absence": list(preview.by_absence),
-            "asks_for_second_person": preview.is_most,
+            "recently_killed": toll.recent,
+            "asks_for_second_person": asks,
             "tools": list(request.tools),
         },
-        _preview_lines(preview, request.tools),
-        session.known.reach(),
+        _preview_lines(preview, toll, request),
+        known.reach(),
         todo="the same without --dry-run" + (f" (in CI {' '.join(asked)})" if asked else ""),
     )
 
 
-def _preview_lines(preview: KillPreview, tools: tuple[str, ...]) -> list[str]:
+def _preview_lines(preview: KillPreview, toll: Toll, request: KillRequest) -> list[str]:
     regions = ", ".join(f"{region} {hit} of {enrolled}" for region, hit, enrolled in preview.regions if hit)
     lines = [
         f"{len(preview.agents)} of {counted(preview.fleet, 'agent')}: {some(preview.agents)}",
         f"by region: {regions}",
-        *([f"of their tools only: {some(tools)}"] if tools else []),
+        *([f"of their tools only: {some(request.tools)}"] if request.tools else []),
     ]
-    if preview.is_most:
-        lines.append("! more than half of the fleet: it asks for a second person, or --alone")
+    if toll.asks and request.instance is None:
+        lines.append(toll.line())
     if preview.by_absence:
         lines.append(
             f"! {counted(len(preview.by_absence), 'agent')} selected only for lack of a label: "

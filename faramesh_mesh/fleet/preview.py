@@ -49,11 +49,6 @@ class KillPreview:
     regions: tuple[tuple[str, int, int], ...]
     by_absence: tuple[str, ...]
 
-    @property
-    def is_most(self) -> bool:
-        """Whether it would stop more than half of the fleet: the CLI then asks for a second person."""
-        return 2 * len(self.agents) > self.fleet
-
 
 def roster_of(agents: Sequence[Enrolled]) -> Roster:
     """The roster of these agents, as a plan names it."""

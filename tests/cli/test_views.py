@@ -5,12 +5,13 @@ import workshop
 from observed import Observed
 
 from faramesh_cli.exits import ExitCode
-from faramesh_cli.fleet_kill import recently_killed
+from faramesh_cli.fleet_kill import KillRequest, kill_preview
 from faramesh_cli.fleet_list import rows_of, spoken_for
 from faramesh_cli.fleet_status import progress_of
 from faramesh_cli.naming import find_kill, find_rollout, read_selector
 from faramesh_cli.output import clock, instant
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.second_person import recently_killed, toll_of
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.runtime.control.answers import Hearing, StatusEntry
@@ -180,6 +181,39 @@ def test_recent_kills_count_together(mesh: Observed):
     assert recently_killed(known) == {"m1"}
     known.as_of = workshop.START + 2 * 3_600_000
     assert recently_killed(known) == set()
+
+
+def killing(target: str, instance: str | None = None, *, alone: bool = False) -> KillRequest:
+    return KillRequest(target, instance, "x", (), "all", "5s", alone, None, True, None)
+
+
+def test_a_dry_run_of_a_kill_asks_for_a_second_person_as_the_kill_does(mesh: Observed):
+    """It left out the kills of the last hour, and asked for one even where one instance is killed, which asks nobody."""
+    known = mesh.known()
+    known.as_of = workshop.START + 60_000
+    alone = kill_preview(known, "acme", read_selector("instance=m2"), killing("instance=m2"))
+    assert (alone.data["asks_for_second_person"], alone.data["recently_killed"]) == (False, 0)
+    mesh.shop.kill("instance=m1")
+    known = mesh.known()
+    known.as_of = workshop.START + 60_000
+    slice_ = kill_preview(known, "acme", read_selector("instance=m2"), killing("instance=m2"))
+    assert (slice_.data["asks_for_second_person"], slice_.data["recently_killed"]) == (True, 1)
+    assert slice_.data["asks_for_second_person"] == toll_of(known, ("m2",)).asks
+    assert "2 of 3 agents, the 1 killed within the hour counted in" in "\n".join(slice_.lines)
+    assert "--alone" in slice_.todo
+    sure = kill_preview(known, "acme", read_selector("instance=m2"), killing("instance=m2", alone=True))
+    assert "--alone" not in sure.todo
+    one = kill_preview(known, "acme", read_selector("*"), killing("instance=m1", "m1"))
+    assert (one.data["asks_for_second_person"], "--alone" in "\n".join(one.lines)) == (False, False)
+
+
+def test_half_of_the_fleet_is_not_more_than_half_and_one_alone_is_no_fleet(mesh: Observed):
+    mesh.enrol("m4")
+    assert not toll_of(mesh.known(), ("m1", "m2")).asks
+    assert toll_of(mesh.known(), ("m1", "m2", "m3")).asks
+    alone = Observed()
+    alone.enrol("m1")
+    assert not toll_of(alone.known(), ("m1",)).asks
 
 
 def test_a_selector_that_cannot_be_read_is_refused_with_its_place():

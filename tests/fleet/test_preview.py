@@ -65,8 +65,6 @@ def test_a_kill_says_whom_it_hits_by_region():
     assert found.agents == ("eu-0", "eu-1", "eu-2")
     assert found.fleet == 5
     assert found.regions == (("eu", 3, 3), ("us", 0, 2))
-    assert found.is_most
-    assert not preview_kill(fleet, parse("region=us")).is_most
     assert preview_kill(fleet, parse("region!=eu")).by_absence == ()
     assert preview_kill(fleet, parse("team!=pay")).by_absence == tuple(
         sorted(each.enrolment.agent for each in fleet)
@@ -79,7 +77,6 @@ def test_stage_sizes_are_rounded_up_and_hold_a_canary_of_each_region():
     assert stages_of_shares((1, 2, 10_000), roster) == (2, 40)
 
 
-def test_half_of_a_fleet_is_not_most_of_it_and_both_of_two_are_more_than_half_of_a_region():
-    assert not preview_kill(enrolled(eu=2, us=2), parse("region=us")).is_most
+def test_both_of_two_are_more_than_half_of_a_region():
     first, last = StagePreview(1, 2, 6, (("us", 2, 2),)), StagePreview(2, 6, 6, (("us", 2, 2),))
     assert _refusals((first, last), 6) == ("stage 1 would take 2 of 2 in us, more than half of it",)
