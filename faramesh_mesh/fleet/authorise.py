@@ -12,6 +12,7 @@ from faramesh_mesh.fleet.enrolments import Enrolled, Enrolments
 from faramesh_mesh.fleet.kills import Kills, LiveKill
 from faramesh_mesh.fleet.rollouts import Halt, Plan, Rollouts
 from faramesh_mesh.fleet.validity import Validity
+from faramesh_mesh.records.halt import Abort
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Record
@@ -80,7 +81,7 @@ class Authoriser:
             if halt is not None and halt.is_final:
                 on_abort = plan.rollout.on_abort
                 if on_abort is OnAbort.DENY:
-                    return tuple(versions) if versions else self._stopped(plan, halt)
+                    return tuple(versions) if versions else self._stopped(plan, halt, agent)
                 if on_abort is OnAbort.HOLD and is_reached:
                     versions.append(self._version(plan, progress.stage, adopt=False))
                 continue
@@ -145,11 +146,12 @@ class Authoriser:
                 break  # as the walk over the versions ends: below a plan that is frozen they go on, and what was voided counts
         return tuple(found)
 
-    def _stopped(self, plan: Plan, halt: Halt) -> Denial:
-        return self._denial(Cause.ABORTED, plan.record, halt.value)
-
-    def _denial(self, cause: Cause, record: Record, text: str) -> Denial:
-        return Denial(cause, record.id, text, self._signer(record))
+    def _stopped(self, plan: Plan, halt: Halt, agent: Enrolled) -> Denial:
+        """Why an ended plan denies: in the words of whoever aborted it first, else that it was superseded."""
+        for record in self._rollouts.aborts(plan, agent.coverage):
+            if isinstance(record.payload, Abort):
+                return Denial(Cause.ABORTED, plan.record.id, record.payload.reason, self._signer(record))
+        return Denial(Cause.ABORTED, plan.record.id, halt.value, self._signer(plan.record))
 
     def _signer(self, record: Record) -> str:
         key = self._records.chain.key(record.key)

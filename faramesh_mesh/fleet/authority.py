@@ -23,7 +23,7 @@ class Cause(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Denial:
     """One reason to deny everything. `record` is the record that says so, `text` what its signer gave as the reason,
-    `signer` the name of the signer's key."""
+    `signer` the name of the signer's key. Of an aborted rollout `record` is the rollout, and the words are of who aborted it."""
 
     cause: Cause
     record: RecordId | None = None

@@ -55,6 +55,8 @@ class RolloutView:
     roster: tuple[str, ...]
     cohort: tuple[str, ...]
     holds: tuple[Record, ...]
+    aborts: tuple[Record, ...]
+    """Those that end it, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ class Fleet:
             roster,
             roster[:reached],
             progress.holds,
+            self._rollouts.aborts(plan, EVERY_KEY) if halt is Halt.ABORTED else (),
         )
 
 

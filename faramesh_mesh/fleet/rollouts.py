@@ -232,20 +232,32 @@ class Rollouts:
 
     def aborted(self, plan: Plan, coverage: Coverage) -> bool:
         """Whether one operator's key, or more than a third of the controllers, ended it. For ever."""
-        signers = {
-            record.key
-            for record in self._index.aborts.get(plan.record.id, ())
+        return bool(self.aborts(plan, coverage))
+
+    def aborts(self, plan: Plan, coverage: Coverage) -> tuple[Record, ...]:
+        """The aborts that end a plan, oldest first: of operators, each of whom does so alone, else of enough controllers."""
+        signed = tuple(
+            record
+            for record in sorted(
+                self._index.aborts.get(plan.record.id, ()), key=lambda abort: (abort.head.at, abort.id)
+            )
             if self._validity.restricts(record)
-        }
-        if any(
-            self._validity.may(key, role, coverage)
-            for key in signers
-            for role in (Role.ROLLOUT, Role.RESTORE)
-        ):
-            return True
+        )
+        operators = tuple(
+            record
+            for record in signed
+            if any(self._validity.may(record.key, role, coverage) for role in (Role.ROLLOUT, Role.RESTORE))
+        )
+        if operators:
+            return operators
+        controllers = tuple(
+            record for record in signed if self._validity.may(record.key, Role.CONTROLLER, coverage)
+        )
         # A quorum is 2f + 1; f + 1 controllers hold at least one honest one.
         fault_bound = (self._records.chain.threshold(Role.CONTROLLER) + 1) // 2
-        return self._validity.count(signers, Role.CONTROLLER, coverage) >= fault_bound
+        signers = {record.key for record in controllers}
+        enough = self._validity.count(signers, Role.CONTROLLER, coverage) >= fault_bound
+        return controllers if enough else ()
 
     def superseded(self, plan: Plan, coverage: Coverage) -> bool:
         """Whether a later plan of its line replaced it before it completed. Later votes do not bring it back."""

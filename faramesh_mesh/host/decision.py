@@ -66,8 +66,8 @@ class Decision:
 
     `rule` is the text of the rule that decided and `line` its line in the policy's source (0 where no rule
     did); `policy` the record of the policy version that was evaluated; `record` the kill, revocation or
-    aborted rollout that denies; `text` the reason that its signer, or the rule's author, gave; `signer` the
-    name of the signer's key.
+    aborted rollout that denies; `text` the reason that its signer, or the rule's author, or who aborted that
+    rollout gave; `signer` the name of that signer's key.
     """
 
     effect: Effect

@@ -4,7 +4,7 @@ import pytest
 from histories import WALL
 from workshop import ENROLLER, OPERATOR, Workshop, chain_of, role_key, root
 
-from faramesh_mesh.fleet.authority import Cause, Denied, Permitted
+from faramesh_mesh.fleet.authority import Cause, Denial, Denied, Permitted
 from faramesh_mesh.fleet.fleet import Fleet, RolloutStatus
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.role import Role
@@ -110,8 +110,7 @@ def test_what_the_cohort_runs_after_an_abort(shop, on_abort, expected):
             assert isinstance(authority, Permitted)
             assert [version.policy for version in authority.versions] == [base.id]
         case "deny":
-            assert isinstance(authority, Denied)
-            assert authority.reasons[0].cause is Cause.ABORTED
+            assert authority == Denied((Denial(Cause.ABORTED, plan.id, "abort", "ops"),))
         case "stay":
             assert isinstance(authority, Permitted)
             assert [(v.policy, v.adopt) for v in authority.versions] == [
@@ -120,6 +119,30 @@ def test_what_the_cohort_runs_after_an_abort(shop, on_abort, expected):
             ]
     outside = next(agent for agent in AGENTS if agent != canary)
     assert runs(shop, outside) == base.id
+
+
+@pytest.mark.parametrize(
+    ("on_abort", "expected"), [(OnAbort.REVERT, "base"), (OnAbort.DENY, "deny"), (OnAbort.HOLD, "stay")]
+)
+def test_an_abort_of_what_is_complete_ends_it_for_all_that_it_reached(shop, on_abort, expected):
+    base, candidate = shop.policy(), shop.policy(version=2, message="two")
+    shop.push(base, AGENTS)
+    plan = shop.rollout(candidate, AGENTS, (4,), on_abort=on_abort)
+    shop.vote(plan, 1)
+    assert fleet(shop).rollout(plan.id).aborts == ()
+    shop.abort(plan)
+    shop.abort(plan)
+    assert [abort.payload.rollout for abort in fleet(shop).rollout(plan.id).aborts] == [plan.id, plan.id]
+    for agent in AGENTS:
+        match expected, fleet(shop).authorise(agent, WALL):
+            case "base", Permitted(versions=(version,)):
+                assert version.policy == base.id
+            case "deny", Denied(reasons=(reason,)):
+                assert reason == Denial(Cause.ABORTED, plan.id, "abort", "ops")
+            case "stay", Permitted(versions=(kept, below)):
+                assert (kept.policy, kept.adopt, below.policy) == (candidate.id, False, base.id)
+            case _:
+                pytest.fail(f"{expected}: {fleet(shop).authorise(agent, WALL)}")
 
 
 @pytest.mark.parametrize(("on_abort", "stops"), [(OnAbort.REVERT, False), (OnAbort.DENY, True)])
