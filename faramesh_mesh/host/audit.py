@@ -159,11 +159,7 @@ def notes(before: Enforcement | None, after: Enforcement) -> tuple[Note, ...]:
     had = {} if before is None else dict.fromkeys(before.kills)
     have = dict.fromkeys(after.kills)
     began = [kill for kill in have if kill not in had]
-    decisions = [denial.decision for denial in after.state.tool_denials] if began else []
-    if after.state.deny is not None:
-        decisions.append(after.state.deny)
-    by = {decision.record: decision for decision in decisions}
-    found = [Note(Event.KILLED, agent, kill, str(by.get(kill, ""))) for kill in began]
+    found = [Note(Event.KILLED, agent, kill, str(after.by(kill) or "")) for kill in began]
     found += [Note(Event.LIFTED, agent, kill, "") for kill in had if kill not in have]
     if after.version is not None and (before is None or before.version != after.version):
         version = after.version
@@ -178,5 +174,6 @@ def notes(before: Enforcement | None, after: Enforcement) -> tuple[Note, ...]:
         and after.standing is not Standing.DENY_KILLED
         and (before is None or before.standing is not after.standing)
     ):
-        found.append(Note(Event.DENYING, agent, None, str(after.state.deny)))
+        deny = after.state.deny
+        found.append(Note(Event.DENYING, agent, None if deny is None else deny.record, str(deny)))
     return tuple(found)

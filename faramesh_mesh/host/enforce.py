@@ -35,6 +35,16 @@ class Enforcement:
     nack: str
     journal: HostJournal
     settles_at: int | None
+    denials: tuple[Denial, ...] = ()
+    """Of each kill that denies everything; the state shows the first. Kills of some tools are in the state."""
+
+    def by(self, kill: RecordId) -> Decision | None:
+        """What a call is answered by one of `kills`."""
+        for denial in self.denials:
+            if denial.record == kill:
+                return _decision(denial)
+        tools = (denial.decision for denial in self.state.tool_denials)
+        return next((decision for decision in tools if decision.record == kill), None)
 
 
 def enforce(
@@ -120,10 +130,15 @@ def _denied(
     if not ready and not killing:
         return _Nothing(agent, (), cache).because(_NOT_READY, Standing.DENY_NOT_READY, journal)
     denial = (*killing, *reasons)[0]
-    why, standing = _WHY[denial.cause]
-    decision = Decision(Effect.DENY, why, record=denial.record, text=denial.text, signer=denial.signer)
+    _, standing = _WHY[denial.cause]
     kills = tuple(kill.record for kill in killing if kill.record is not None)
-    return Enforcement(AgentState(agent, decision), standing, None, kills, "", journal, None)
+    state = AgentState(agent, _decision(denial))
+    return Enforcement(state, standing, None, kills, "", journal, None, killing)
+
+
+def _decision(denial: Denial) -> Decision:
+    why, _ = _WHY[denial.cause]
+    return Decision(Effect.DENY, why, record=denial.record, text=denial.text, signer=denial.signer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,6 +246,7 @@ class Enforcer:
         now = untold.now
         agent = now.state.agent
         for kill in untold.enforced:
+            said = now.by(kill.id) or kill.decision
             self._log.info(
                 "kill enforced",
                 agent=agent,
@@ -254,8 +255,8 @@ class Enforcer:
                 effect=kill.decision.effect.value,
                 mono_ns=kill.mono_ns,
                 calls_cancelled=kill.cancelled,
-                text=kill.decision.text,
-                signer=kill.decision.signer,
+                text=said.text,
+                signer=said.signer,
             )
         version = now.version
         self._log.info(

@@ -79,3 +79,24 @@ def test_what_is_noted() -> None:
     assert notes(running, tool) == (Note(Event.KILLED, "bot", rid(8), 'DENY k-00080008 "loop" by key ops-1'),)
     none = chosen(Denied((Denial(Cause.NOT_ENROLLED),)))
     assert notes(running, none) == (Note(Event.DENYING, "bot", None, "DENY (not enrolled)"),)
+
+
+def test_each_kill_is_entered_in_its_own_words() -> None:
+    """The second of two that deny everything had no text."""
+    first, second = (Denial(Cause.KILLED, rid(number), f"loop {number}", "ops-1") for number in (8, 9))
+    killed = chosen(Denied((first,)))
+    again = chosen(Denied((first, second)))
+    assert notes(killed, again) == (
+        Note(Event.KILLED, "bot", rid(9), 'DENY k-00090009 "loop 9" by key ops-1'),
+    )
+    assert [note.text for note in notes(None, again)] == [
+        'DENY k-00080008 "loop 8" by key ops-1',
+        'DENY k-00090009 "loop 9" by key ops-1',
+    ]
+
+
+def test_what_an_aborted_rollout_denies_is_entered_with_its_id_and_reason() -> None:
+    aborted = chosen(Denied((Denial(Cause.ABORTED, rid(7), "INC-90", "ops-2"),)))
+    assert notes(None, aborted) == (
+        Note(Event.DENYING, "bot", rid(7), 'DENY r-00070007 "INC-90" by key ops-2'),
+    )
