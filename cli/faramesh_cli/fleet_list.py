@@ -1,5 +1,6 @@
 """`fleet list`: every instance, what it attests, and how much of the fleet the answer speaks for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
@@ -8,7 +9,7 @@ import typer
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.knowledge import Knowledge
-from faramesh_cli.naming import read_selector
+from faramesh_cli.naming import read_selector, some
 from faramesh_cli.output import Answer, Format, Json, Reach, clock, columns
 from faramesh_cli.parsing import counted, spell_ms
 from faramesh_cli.refusal import misused
@@ -46,7 +47,7 @@ _STANDING = {
 @dataclass(frozen=True, slots=True)
 class Row:
     """One instance. `policy` is what its node attests that it runs; `kills` are those in force for it by the records, and
-    `unacknowledged` those of them that its node has not said it enforces."""
+    `unacknowledged` those of them that its node has not said it enforces; `tools` are those of a kill that stops no others."""
 
     instance: str
     region: str
@@ -57,6 +58,7 @@ class Row:
     stage: int
     kills: tuple[str, ...]
     unacknowledged: tuple[str, ...]
+    tools: Mapping[str, tuple[str, ...]]
     seen_ms: int | None
     node: str
     address: str
@@ -64,8 +66,9 @@ class Row:
     report: AgentReport | None
 
     def cells(self, *, wide: bool) -> list[str]:
-        """The row as people read it. A kill that is in force but not acknowledged carries a question mark."""
-        kill = " ".join(one + ("?" if one in self.unacknowledged else "") for one in self.kills)
+        """The row as people read it. A kill that is in force but not acknowledged carries a question mark, and one of some
+        tools names them."""
+        kill = " ".join(map(self._kill, self.kills))
         cells = [
             self.instance,
             self.region,
@@ -95,6 +98,10 @@ class Row:
             report.nack if report else "",
         ]
 
+    def _kill(self, kill: str) -> str:
+        tools = f"({some(self.tools[kill], 2)})" if kill in self.tools else ""
+        return kill + ("?" if kill in self.unacknowledged else "") + tools
+
     def json(self) -> dict[str, Json]:
         """The row for programs."""
         report = self.report
@@ -108,6 +115,7 @@ class Row:
             "stage": self.stage,
             "kills": list(self.kills),
             "kills_unacknowledged": list(self.unacknowledged),
+            "kills_of_tools": {kill: list(tools) for kill, tools in self.tools.items()},
             "last_seen_ms": self.seen_ms,
             "node": self.node,
             "address": self.address,
@@ -184,6 +192,7 @@ def _row(known: Knowledge, agent: str) -> Row:
         unacknowledged=tuple(
             short(Kind.KILL, kill.record.id) for kill in kills if not acknowledges(report, kill.record)
         ),
+        tools={short(Kind.KILL, kill.record.id): kill.kill.tools for kill in kills if kill.kill.tools},
         seen_ms=None if heard is None else heard.ago_ms,
         node="" if enrolled is None else enrolled.enrolment.node_id.hex(),
         address="" if heard is None else heard.status.address,

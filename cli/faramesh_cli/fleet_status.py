@@ -12,9 +12,10 @@ from faramesh_cli.naming import find_rollout, long_id, some
 from faramesh_cli.output import Answer, Json, columns, instant
 from faramesh_cli.parsing import counted
 from faramesh_cli.refusal import Refusal
-from faramesh_cli.session import Session, open_session
+from faramesh_cli.session import open_session
+from faramesh_mesh.fleet.authority import Cause, Denied
 from faramesh_mesh.fleet.fleet import RolloutStatus, RolloutView
-from faramesh_mesh.records.halt import Hold
+from faramesh_mesh.records.halt import Abort, Hold
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.status import Standing
 
@@ -24,6 +25,8 @@ _CODES = {
     RolloutStatus.SUPERSEDED: ExitCode.SUPERSEDED,
 }
 
+_ENDED = frozenset({RolloutStatus.ABORTED, RolloutStatus.SUPERSEDED})
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -31,7 +34,7 @@ class Progress:
 
     `running` say that they run it; `pending` are in the open cohort and say something else, or nothing; `silent` are those
     of them whose node was not heard lately; `nacks` are (agent, why) of those that could not load it; `outside` run it and
-    are not in the open cohort (they had it before an abort, or are pinned elsewhere).
+    are not in the open cohort. Of what was aborted or superseded nobody is waited for: nobody is `pending`.
     """
 
     view: RolloutView
@@ -47,6 +50,14 @@ class Progress:
         parts = [f"{view.status.value} {view.stage}/{view.stages}"]
         if why := reason_of(view):
             parts.append(why)
+        if view.status in _ENDED:
+            still = sorted((*self.running, *self.outside))
+            parts.append(
+                f"still on {len(still)} of {len(view.roster)}: {some(still)}"
+                if still
+                else "nobody runs it now"
+            )
+            return "; ".join(parts)
         if view.cohort:
             parts.append(
                 f"new on {len(self.running)} of {len(view.cohort)}: {some(self.running) or 'none yet'}"
@@ -72,9 +83,17 @@ class Progress:
 
 
 def reason_of(view: RolloutView) -> str:
-    """Why a rollout does not go on: what the operators who held it said, else what the records say."""
-    said = [hold.payload.reason for hold in view.holds if isinstance(hold.payload, Hold)]
-    return "; ".join(f'"{reason}"' for reason in said) or view.why
+    """Why a rollout does not go on: what the operators who aborted or held it said, else what the records say."""
+    return "; ".join(f'"{reason}"' for _, reason in _halts(view)) or view.why
+
+
+def _halts(view: RolloutView) -> list[tuple[str, str]]:
+    """The ids of the aborts that end a rollout, else of the holds that freeze it, with their reasons."""
+    return [
+        (record.short, record.payload.reason)
+        for record in view.aborts or view.holds
+        if isinstance(record.payload, Abort | Hold)
+    ]
 
 
 def progress_of(known: Knowledge, rollout: RecordId) -> Progress:
@@ -88,7 +107,7 @@ def progress_of(known: Knowledge, rollout: RecordId) -> Progress:
         if report is not None and report.rollout == rollout and report.standing is Standing.ENFORCING:
             running.append(agent)
             continue
-        if known.fleet.kills_of(agent):
+        if view.status in _ENDED or known.fleet.kills_of(agent):
             continue  # a killed agent denies, whatever it would run: `fleet list` shows it
         pending.append(agent)
         if heard is None or not heard.is_alive:
@@ -112,12 +131,12 @@ def show_status(shell: Shell, rollout: str | None) -> Answer:
 async def _status(shell: Shell, rollout: str | None) -> Answer:
     async with open_session(shell) as session:
         if rollout is None:
-            return _all(session)
-        return _one(session, find_rollout(session.known, rollout))
+            return status_of_all(session.known, session.name)
+        return status_of(session.known, session.name, find_rollout(session.known, rollout))
 
 
-def _one(session: Session, view: RolloutView) -> Answer:
-    known = session.known
+def status_of(known: Knowledge, mesh: str, view: RolloutView) -> Answer:
+    """One rollout in full."""
     progress = progress_of(known, view.record.id)
     reach = known.reach()
     lines = [
@@ -136,21 +155,39 @@ def _one(session: Session, view: RolloutView) -> Answer:
     if waiting:
         quiet = f" ({len(progress.silent)} silent)" if progress.silent else ""
         lines.append(f"  not reported: {some(waiting)}{quiet}")
-    if progress.outside:
+    if progress.outside and view.status not in _ENDED:
         lines.append(f"  still on it outside the open cohort: {some(progress.outside)}")
-    lines += [
-        f'  held by {hold.short}: "{hold.payload.reason}"'
-        for hold in view.holds
-        if isinstance(hold.payload, Hold)
-    ]
-    lines.append(spoken_for(session.name, reach))
+    stopped = _denied_by(known, view)
+    if stopped:
+        lines.append(f"  denied by it: {some(stopped)}")
+    ended = "aborted" if view.aborts else "held"
+    lines += [f'  {ended} by {ident}: "{reason}"' for ident, reason in _halts(view)]
+    lines.append(spoken_for(mesh, reach))
     return Answer(
         "rollout-status",
-        {"mesh": session.name, **progress_json(known, progress)},
+        {"mesh": mesh, **progress_json(known, progress), "denied": list(stopped)},
         lines,
         reach,
-        todo=next_step(view),
+        todo=RELEASE if stopped else next_step(view),
         exit_code=progress.exit_code(),
+    )
+
+
+RELEASE = "faramesh-mesh fleet push … with a corrected policy: whom it reaches goes on by it"
+"""What lets the agents go on that an aborted rollout denies."""
+
+
+def _denied_by(known: Knowledge, view: RolloutView) -> tuple[str, ...]:
+    """The agents that an ended rollout denies by the records held, ascending."""
+    if view.status not in _ENDED:
+        return ()
+    return tuple(
+        each.enrolment.agent
+        for each in known.enrolled()
+        if isinstance(authority := known.fleet.authorise(each.enrolment.agent, known.as_of), Denied)
+        and any(
+            reason.cause is Cause.ABORTED and reason.record == view.record.id for reason in authority.reasons
+        )
     )
 
 
@@ -195,11 +232,16 @@ def progress_json(known: Knowledge, progress: Progress) -> dict[str, Json]:
         "nacks": [{"instance": agent, "why": why} for agent, why in progress.nacks],
         "outside": list(progress.outside),
         "holds": [hold.id.hex() for hold in view.holds],
+        "aborts": [
+            {"abort": abort.id.hex(), "reason": abort.payload.reason}
+            for abort in view.aborts
+            if isinstance(abort.payload, Abort)
+        ],
     }
 
 
-def _all(session: Session) -> Answer:
-    known = session.known
+def status_of_all(known: Knowledge, mesh: str) -> Answer:
+    """All rollouts and the kills in force."""
     found = [progress_of(known, view.record.id) for view in known.fleet.rollouts()]
     rows = [
         [
@@ -216,18 +258,33 @@ def _all(session: Session) -> Answer:
     live = [view for view in known.fleet.kills() if view.agents]
     reach = known.reach()
     lines = columns(("ROLLOUT", "POLICY", "EPOCH", "STATUS", "STAGE", "RUNNING", "MESSAGE"), rows)
-    lines += [f'{view.record.short} kills {some(view.agents)}: "{view.kill.reason}"' for view in live]
+    lines += [
+        f'{each.view.record.short} aborted by {ident}: "{reason}"'
+        for each in found
+        if each.view.aborts
+        for ident, reason in _halts(each.view)
+    ]
+    lines += [
+        f"{view.record.short} kills {f'{some(view.kill.tools)} of ' if view.kill.tools else ''}{some(view.agents)}: "
+        f'"{view.kill.reason}"'
+        for view in live
+    ]
     if not found and not live:
         lines.append("no rollout yet, and no kill")
-    lines.append(spoken_for(session.name, reach))
+    lines.append(spoken_for(mesh, reach))
     active = [each.view for each in found if not each.view.status.is_final]
     return Answer(
         "fleet-status",
         {
-            "mesh": session.name,
+            "mesh": mesh,
             "rollouts": [progress_json(known, each) for each in found],
             "kills": [
-                {"kill": view.record.id.hex(), "reason": view.kill.reason, "agents": list(view.agents)}
+                {
+                    "kill": view.record.id.hex(),
+                    "reason": view.kill.reason,
+                    "agents": list(view.agents),
+                    "tools": list(view.kill.tools),
+                }
                 for view in live
             ],
         },

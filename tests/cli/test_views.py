@@ -7,13 +7,15 @@ from observed import Observed
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_kill import KillRequest, kill_preview
 from faramesh_cli.fleet_list import rows_of, spoken_for
-from faramesh_cli.fleet_status import progress_of
+from faramesh_cli.fleet_status import progress_of, status_of, status_of_all
 from faramesh_cli.naming import find_kill, find_rollout, read_selector
 from faramesh_cli.output import clock, instant
 from faramesh_cli.refusal import Refusal
 from faramesh_cli.second_person import recently_killed, toll_of
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.rollout import OnAbort
+from faramesh_mesh.records.status import Standing
 from faramesh_mesh.runtime.control.answers import Hearing, StatusEntry
 
 
@@ -76,6 +78,51 @@ def test_a_kill_in_force_but_not_acknowledged_carries_a_question_mark(mesh: Obse
     assert cells(mesh)["m1"][7] == f"{kill.short}?"
     mesh.report("m1", kills=(kill.id,), seq=2)
     assert cells(mesh)["m1"][7] == kill.short
+
+
+def test_a_kill_of_some_tools_names_them(mesh: Observed):
+    kill = mesh.shop.kill("instance=m1", tools=("stripe/*", "pay", "zap"))
+    whole = mesh.shop.kill("instance=m2")
+    mesh.report("m1", kills=(kill.id,))
+    mesh.report("m2", kills=(whole.id,))
+    assert cells(mesh)["m1"][7] == f"{kill.short}(pay, stripe/* and 1 more)"
+    assert cells(mesh)["m2"][7] == whole.short
+    told = {row.instance: row.json() for row in rows_of(mesh.known())}
+    assert told["m1"]["kills_of_tools"] == {kill.short: ["pay", "stripe/*", "zap"]}
+    assert told["m2"]["kills_of_tools"] == {}
+    answer = status_of_all(mesh.known(), "acme")
+    assert f'{kill.short} kills pay, stripe/*, zap of m1: "loop"' in answer.lines
+    assert f'{whole.short} kills m2: "loop"' in answer.lines
+
+
+def test_an_aborted_rollout_says_why_and_who_is_still_on_it(mesh: Observed):
+    """It went on counting for whom it is new, as if it were under way, and gave the reason nowhere."""
+    rollout = pushed(mesh, (3,))
+    mesh.runs(rollout, "m1", "m2", "m3")
+    abort = mesh.shop.abort(rollout)
+    progress = progress_of(mesh.known(), rollout.id)
+    assert progress.line() == 'ABORTED 1/1; "abort"; still on 3 of 3: m1, m2, m3'
+    mesh.report("m1", standing=Standing.DENY_NO_POLICY, seq=2)
+    mesh.report("m2", standing=Standing.DENY_NO_POLICY, seq=2)
+    progress = progress_of(mesh.known(), rollout.id)
+    assert (progress.running, progress.pending) == (("m3",), ())
+    mesh.report("m3", standing=Standing.DENY_NO_POLICY, seq=2)
+    assert progress_of(mesh.known(), rollout.id).line() == 'ABORTED 1/1; "abort"; nobody runs it now'
+    one = status_of(mesh.known(), "acme", find_rollout(mesh.known(), rollout.short))
+    assert f'  aborted by {abort.short}: "abort"' in one.lines
+    assert "  not reported" not in "\n".join(one.lines)
+    assert f'{rollout.short} aborted by {abort.short}: "abort"' in status_of_all(mesh.known(), "acme").lines
+
+
+def test_a_rollout_that_denies_once_aborted_names_whom(mesh: Observed):
+    rollout = mesh.shop.rollout(mesh.shop.policy(), ("m1", "m2", "m3"), (1, 3), on_abort=OnAbort.DENY)
+    mesh.shop.vote(rollout, 1)
+    (canary,) = find_rollout(mesh.known(), rollout.short).cohort
+    mesh.shop.abort(rollout)
+    one = status_of(mesh.known(), "acme", find_rollout(mesh.known(), rollout.short))
+    assert one.data["denied"] == [canary]
+    assert f"  denied by it: {canary}" in one.lines
+    assert "corrected policy" in one.todo
 
 
 def test_a_status_that_another_key_signed_is_no_word_at_all(mesh: Observed):
