@@ -19,6 +19,10 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every agent.")]
 KeyOption = Annotated[str | None, typer.Option(help="The key that signs, or - for one on stdin.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show whom it concerns; sign nothing.")]
 TimeoutOption = Annotated[str, typer.Option(help="How long to wait, such as 30m.")]
+AloneOption = Annotated[bool, typer.Option("--alone", help="Without a second person; it is audited.")]
+ConfirmMaxOption = Annotated[
+    int | None, typer.Option(help="At most so many agents, instead of typing the number.", min=1)
+]
 ReasonOption = Annotated[str, typer.Option(help="Why. It is signed and shown everywhere.")]
 RolloutArgument = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Its id; may be shortened.")]
 
@@ -195,12 +199,8 @@ def _stopping(fleet: typer.Typer) -> None:
         ] = None,
         wait: Annotated[str, typer.Option(help="Wait until all, or a share such as 90%, deny.")] = "all",
         timeout: TimeoutOption = "5s",
-        alone: Annotated[
-            bool, typer.Option("--alone", help="Without a second person; it is audited.")
-        ] = False,
-        confirm_max: Annotated[
-            int | None, typer.Option(help="At most so many agents, instead of typing the number.", min=1)
-        ] = None,
+        alone: AloneOption = False,
+        confirm_max: ConfirmMaxOption = None,
         dry_run: DryRunOption = False,
         key: KeyOption = None,
     ) -> Answer:
@@ -224,11 +224,31 @@ def _stopping(fleet: typer.Typer) -> None:
         )
 
     @command(fleet, "abort")
-    def abort(shell: Shell, rollout: RolloutArgument, reason: ReasonOption, key: KeyOption = None) -> Answer:
-        """End a rollout for ever. A retry is a new push."""
-        from faramesh_cli.fleet_halt import abort_rollout
+    def abort(
+        shell: Shell,
+        rollout: RolloutArgument,
+        reason: ReasonOption,
+        timeout: TimeoutOption = "5s",
+        alone: AloneOption = False,
+        confirm_max: ConfirmMaxOption = None,
+        dry_run: DryRunOption = False,
+        key: KeyOption = None,
+    ) -> Answer:
+        """End a rollout for ever, a complete one too: its agents fall back, or deny where it says so."""
+        from faramesh_cli.fleet_abort import AbortRequest, abort_rollout
 
-        return abort_rollout(shell, rollout, reason, key)
+        return abort_rollout(
+            shell,
+            AbortRequest(
+                rollout=rollout,
+                reason=reason,
+                timeout=timeout,
+                alone=alone,
+                confirm_max=confirm_max,
+                dry_run=dry_run,
+                key=key,
+            ),
+        )
 
     @command(fleet, "hold")
     def hold(shell: Shell, rollout: RolloutArgument, reason: ReasonOption, key: KeyOption = None) -> Answer:

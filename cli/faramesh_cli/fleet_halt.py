@@ -1,4 +1,4 @@
-"""`fleet abort`, `hold` and `release`: end a rollout, freeze it, let it go on."""
+"""`fleet hold` and `release`: freeze a rollout, let it go on. `fleet abort` is in `fleet_abort`."""
 
 import trio
 
@@ -13,14 +13,9 @@ from faramesh_cli.session import Draft, open_session
 from faramesh_cli.standing import lacking
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.chain import NO_EXTRA, Head
-from faramesh_mesh.records.halt import MAX_REASON, Abort, Hold, Release
+from faramesh_mesh.records.halt import MAX_REASON, Hold, Release
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.record import Control, Record
-
-
-def abort_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
-    """End a rollout for ever."""
-    return trio.run(_halt, shell, text, Kind.ABORT, reason, key)
 
 
 def hold_rollout(shell: Shell, text: str, reason: str, key: str | None) -> Answer:
@@ -33,12 +28,17 @@ def release_rollout(shell: Shell, text: str, reason: str, key: str | None) -> An
     return trio.run(_halt, shell, text, Kind.RELEASE, reason, key)
 
 
-async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | None) -> Answer:
+def check_reason(reason: str) -> None:
+    """Refuse a reason that no record can carry, or that says nothing."""
     if not reason.strip() or len(reason.encode()) > MAX_REASON:
         raise misused(f"--reason has 1 to {MAX_REASON} bytes", "say in a few words why")
+
+
+async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | None) -> Answer:
+    check_reason(reason)
     async with open_session(shell, PLANNERS, key) as session:
         view = find_rollout(session.known, text)
-        if view.status.is_final and kind is not Kind.ABORT:
+        if view.status.is_final:
             raise Refusal(
                 f"{view.record.short} is {view.status.value}: there is nothing to {kind.name.lower()}",
                 unchanged="nothing was signed",
@@ -76,8 +76,6 @@ def _draft(kind: Kind, view: RolloutView, reason: str) -> Draft:
     holds = tuple(sorted(hold.id for hold in view.holds))
 
     def draft(head: Head, _signed: tuple[Record, ...]) -> Control:
-        if kind is Kind.ABORT:
-            return Abort(head, rollout, reason, NO_EXTRA)
         if kind is Kind.HOLD:
             return Hold(head, rollout, reason, NO_EXTRA)
         return Release(head, rollout, holds, reason, NO_EXTRA)

@@ -1,11 +1,14 @@
-"""What a push or a kill would touch, before anybody signs it."""
+"""What a push, a kill or an abort would touch, before anybody signs it."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from faramesh_mesh.fleet.authority import Authority, Denied, Permitted, Version
 from faramesh_mesh.fleet.cohorts import order
 from faramesh_mesh.fleet.enrolments import Enrolled
+from faramesh_mesh.fleet.fleet import Fleet, RolloutView
+from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.records.roster import Entry, Roster
 from faramesh_mesh.records.selector import Selector
 
@@ -48,6 +51,23 @@ class KillPreview:
     fleet: int
     regions: tuple[tuple[str, int, int], ...]
     by_absence: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AbortPreview:
+    """What an abort does to agents, each group ascending: `denied` may run something before it and nothing after; `moved`
+    run another policy version, (policy, agents); `kept` go on with that of the plan; `closed` are of the open cohort and may
+    run nothing as it is."""
+
+    denied: tuple[str, ...]
+    moved: tuple[tuple[RecordId, tuple[str, ...]], ...]
+    kept: tuple[str, ...]
+    closed: tuple[str, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether any agent may run something else than before."""
+        return bool(self.denied or self.moved)
 
 
 def roster_of(agents: Sequence[Enrolled]) -> Roster:
@@ -101,6 +121,45 @@ def preview_kill(fleet: Sequence[Enrolled], selector: Selector) -> KillPreview:
         _by_region((each.enrolment.region for each in hit), totals),
         tuple(sorted(each.enrolment.agent for each in hit if selector.matches_by_absence(each.labels))),
     )
+
+
+def preview_abort(
+    plan: RolloutView, before: Fleet, after: Fleet, adopted: Callable[[str], RecordId | None], wall: int
+) -> AbortPreview:
+    """Compare the fleet as it is with the same once the plan is aborted. `adopted` says under which rollout an agent runs
+    what it runs: whoever has adopted a version may go on with it where others may not begin."""
+    denied: list[str] = []
+    moved: dict[RecordId, list[str]] = {}
+    kept: list[str] = []
+    closed: list[str] = []
+    for agent in before.agents():
+        held = adopted(agent)
+        had = _runs(before.authorise(agent, wall), held)
+        has = _runs(after.authorise(agent, wall), held)
+        if has is None and had is not None:
+            denied.append(agent)
+        elif has is None and agent in plan.cohort:
+            closed.append(agent)
+        elif has is not None and (had is None or had.policy != has.policy):
+            moved.setdefault(has.policy, []).append(agent)
+        elif has is not None and has.rollout == plan.record.id:
+            kept.append(agent)
+    return AbortPreview(
+        tuple(denied),
+        tuple((policy, tuple(moved[policy])) for policy in sorted(moved)),
+        tuple(kept),
+        tuple(closed),
+    )
+
+
+def _runs(authority: Authority, adopted: RecordId | None) -> Version | None:
+    """What an agent runs within its authority, if every version loads."""
+    match authority:
+        case Denied():
+            return None
+        case Permitted(versions=versions):
+            able = (version for version in versions if version.adopt or version.rollout == adopted)
+            return next(able, None)
 
 
 def _by_region(regions: Iterable[str], totals: Counter[str]) -> tuple[tuple[str, int, int], ...]:

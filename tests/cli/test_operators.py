@@ -85,9 +85,52 @@ def test_hold_release_abort(starter: Lab, policy: str, corrected: str):
     assert (
         lab.type("fleet", "hold", rollout, "--reason", "x", code=ExitCode.REFUSED).err.count("COMPLETE") == 1
     )
-    lab.type("fleet", "abort", rollout, "--reason", "INC-90")
-    assert "ABORTED" in lab.type("fleet", "status", rollout, code=ExitCode.ABORTED).out
+    abort = ("fleet", "abort", rollout, "--reason", "INC-90")
+    assert "! 1 agent would be denied: m1" in lab.type(*abort, "--dry-run").out
+    refused = lab.type(*abort, code=ExitCode.REFUSED).err
+    assert "--confirm-max 1" in refused
+    assert lab.decide("m1", 40).startswith("PERMIT")
+    done = lab.type(*abort, "--confirm-max", "1").out
+    assert f"{rollout} ABORTED, was COMPLETE 1/1\n  denying: 1 of 1: m1\n" in done
+    assert lab.decide("m1", 40) == f'DENY {rollout} "INC-90" by key ops-1\n'
+    assert f'DENY {rollout} "INC-90"' in lab.type("audit", "tail", "-n", "1", home="m1").out
+    said = lab.type("fleet", "status", rollout, code=ExitCode.ABORTED).out
+    assert 'ABORTED 1/1; "INC-90"; nobody runs it now' in said
+    assert '"INC-90"' in lab.type("fleet", "status").out
+    again = lab.type(*abort, code=ExitCode.REFUSED).err
+    assert 'is ABORTED already ("INC-90"): an abort would change nothing' in again
     assert "does not go on" in lab.type("fleet", "promote", rollout, code=ExitCode.ABORTED).err
+
+
+@pytest.mark.processes
+def test_an_abort_of_what_is_complete_falls_back_without_a_question(
+    starter: Lab, policy: str, corrected: str
+):
+    lab = starter
+    push = (
+        "fleet",
+        "push",
+        "--all",
+        "--confirm-count",
+        "1",
+        "--format",
+        "json",
+        "--message",
+        "x",
+        "--policy",
+    )
+    lab.type(*push, policy)
+    rollout = lab.type(*push, corrected).json["rollout_short"]
+    lab.until(lambda: lab.decide("m1", 60).startswith("DENY"))
+    abort = ("fleet", "abort", rollout, "--reason", "INC-91")
+    assert "1 agent would fall back to default v1: m1" in lab.type(*abort, "--dry-run").out
+    assert lab.type("fleet", "status", rollout).code == ExitCode.DONE
+    answer = lab.type(*abort, "--format", "json").json
+    assert (answer["was"], answer["status"], answer["denied"]) == ("COMPLETE", "ABORTED", [])
+    assert [(each["policy_name"], each["agents"]) for each in answer["falls_back"]] == [
+        ("default v1", ["m1"])
+    ]
+    assert lab.decide("m1", 60).startswith("PERMIT")
 
 
 @pytest.mark.processes
