@@ -5,7 +5,7 @@ import json
 from faramesh_cli.command import Shell
 from faramesh_cli.local import ask_here
 from faramesh_cli.output import Answer
-from faramesh_cli.parsing import argument
+from faramesh_cli.parsing import arguments_of
 from faramesh_cli.refusal import misused
 from faramesh_mesh.host.call import MAX_TOOL
 from faramesh_mesh.host.decision import Decision, Effect, Why
@@ -17,7 +17,7 @@ def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:
     """Ask. The exit code says whether it was asked, not what the answer is: `effect` in the JSON does."""
     if not 0 < len(tool.encode()) <= MAX_TOOL:
         raise misused(f"a tool's name has 1 to {MAX_TOOL} bytes")
-    arguments = json.dumps(dict(argument(text, "--arg") for text in args)).encode()
+    arguments = json.dumps(arguments_of(args, "--arg")).encode()
 
     async def ask(client: ControlClient) -> Decided:
         return await client.decide(tool, arguments, agent)

@@ -45,17 +45,23 @@ def make_token(
     held = open_key(shell, home, (Role.ENROL,), key)
     seed, expires = os.urandom(32), now_ms() + lasting
     terms = Terms(pairs, uses, expires, line, (Duty.ENROL,) if carries_key else ())
+    known = () if carries_key else _addresses(seeds) or _known(home)
     try:
         if carries_key:
             token = issue_enroller_token(home.chain, held.seed, seed, terms)
         else:
-            token = issue_token(home.mesh, held.signer, seed, terms, _addresses(seeds) or _known(home))
+            token = issue_token(home.mesh, held.signer, seed, terms, known)
     except TokenError as error:
         raise Refusal(str(error), unchanged="no token was made") from None
     if carries_key:
         shell.terminal.warn(
             "this token carries the enrol key: whoever sees it can enrol agents until the key is revoked; "
             "use it on one machine only"
+        )
+    elif not known:
+        shell.terminal.warn(
+            "no address of a node is known here, so this token carries none and cannot be used as it is: "
+            "make another with --seed HOST:PORT, or name a node where it is used: node join TOKEN --seed HOST:PORT"
         )
     text = format_token(token)
     told = ", ".join(f"{name}={value}" for name, value in pairs) or "no labels"

@@ -8,7 +8,7 @@ import trio
 from faramesh_cli import homes
 from faramesh_cli.command import Shell
 from faramesh_cli.peers import identify, refused_by, targets
-from faramesh_cli.refusal import Refusal
+from faramesh_cli.refusal import Refusal, misused
 from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import ControlError, Refused
 from faramesh_mesh.runtime.home import Home, HomeError
@@ -17,8 +17,15 @@ T = TypeVar("T")
 
 
 def ask_here(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
-    """Ask the node of this machine over its Unix socket (or that of `--peer`, if it is a socket)."""
+    """Ask the node of this machine over its Unix socket (or that of `--peer`, if it is a socket). A `--peer` over the
+    network is refused: a node answers this on its own machine only."""
     socket = next((peer for peer in shell.peers if peer.startswith(("unix:", "/"))), None)
+    if socket is None and shell.peers:
+        raise misused(
+            f"--peer {shell.peers[0]}: a node answers this on its own machine only, over its Unix socket",
+            "run it on that machine without --peer (and without FARAMESH_MESH_PEER), "
+            "or name a socket: --peer unix:///…/control.sock",
+        )
     if socket is None:
         home = Home(homes.node_path(shell))
         if not home.is_joined:

@@ -23,6 +23,7 @@ from faramesh_mesh.records.ids import fingerprint
 from faramesh_mesh.records.labels import MAX_AGENT
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.selector import LABEL_VALUE
+from faramesh_mesh.runtime.addresses import Address, parse_address
 from faramesh_mesh.runtime.certificates import link_pem
 from faramesh_mesh.runtime.config import ConfigError, Discovery, NodeHomeConfig, format_config, parse_config
 from faramesh_mesh.runtime.control.transport import cause_of
@@ -118,9 +119,29 @@ def _config(wanted: Wanted, token: Token) -> NodeHomeConfig:
         duties=duties,
     )
     try:
-        return parse_config(format_config(config))
+        config = parse_config(format_config(config))
     except ConfigError as error:
-        raise misused(str(error).removeprefix("config.toml: ")) from None
+        raise misused(
+            f"--{str(error).removeprefix('config.toml: ')}", "write addresses like m1:7420 or 10.0.0.7:7420"
+        ) from None
+    _check_here(parse_address(config.listen), wanted.listen)
+    return config
+
+
+def _check_here(listen: Address, typed: str) -> None:
+    """Refuse to listen where this machine has no address: `node run` could only fail. Binds a free port and lets go."""
+    try:
+        found = socket.getaddrinfo(listen.host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, where in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.bind(where)
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "not a name"
+        raise misused(
+            f"--listen {typed}: {listen.host} is no address of this machine ({why})",
+            "leave it out to listen on all of them (0.0.0.0:7420), or name one, like 10.0.0.7:7420; "
+            "what others dial is --advertise",
+        ) from None
 
 
 def _is_first(token: Token, seeds: tuple[str, ...]) -> bool:

@@ -101,6 +101,16 @@ def labels(texts: list[str], option: str) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def arguments_of(texts: list[str], option: str) -> dict[str, "str | int | float | bool"]:
+    """The arguments of a tool call by name; one given twice is refused, because nobody knows which was meant."""
+    found: dict[str, str | int | float | bool] = {}
+    for name, value in (argument(text, option) for text in texts):
+        if name in found:
+            raise misused(f"{option}: {name} is given twice", "give each argument once")
+        found[name] = value
+    return found
+
+
 def argument(text: str, option: str) -> tuple[str, "str | int | float | bool"]:
     """An argument `name=value` of a tool call. Numbers and `true`/`false` are read as such; quotes make a text."""
     name, equals, value = text.partition("=")

@@ -62,6 +62,11 @@ WRONG: list[tuple[tuple[str, ...], ExitCode, str]] = [
     (("node", "run"), ExitCode.ERROR, "belongs to no mesh yet"),
     (("node", "info"), ExitCode.ERROR, "no node here"),
     (("decide", "x", "--arg", "amount"), ExitCode.USAGE, "'amount' is not an argument"),
+    (("decide", "x", "--arg", "k=1", "--arg", "k=2"), ExitCode.USAGE, "--arg: k is given twice"),
+    (("--peer", "m1:7420", "decide", "x"), ExitCode.USAGE, "--peer m1:7420: a node answers this on its own machine"),
+    (("audit", "tail", "--peer", "m1:7420"), ExitCode.USAGE, "--peer m1:7420: a node answers this on its own machine"),
+    (("audit", "verify", "--peer", "m1"), ExitCode.USAGE, "--peer m1: a node answers this on its own machine"),
+    (("--peer", "unix:///nowhere.sock", "decide", "x"), ExitCode.ERROR, "unix:///nowhere.sock"),
     (("decide", ""), ExitCode.USAGE, "a tool's name has 1 to 256 bytes"),
     (("decide", "x"), ExitCode.ERROR, "no node here"),
     (("demo", "--keep", "/dev/null"), ExitCode.USAGE, "--keep /dev/null: "),
@@ -168,6 +173,26 @@ def test_a_token_stands_alone_on_standard_output(home: Path):
     assert token.enrol_seed is None
     assert token.grant.terms.labels == (("region", "lab"),)
     assert token.grant.terms.uses == 3
+
+
+def test_a_token_that_carries_no_address_says_so_and_how_to_give_one(home: Path):
+    terms = ("enrol", "token", "--uses", "1", "--ttl", "1h")
+    result = run(*terms, home=home)
+    assert "carries none and cannot be used as it is" in result.stderr
+    assert "--seed HOST:PORT" in result.stderr
+    for more in (("--seed", "m1:7420"), ("--duty", "enrol")):
+        assert "cannot be used" not in run(*terms, *more, home=home).stderr
+
+
+@pytest.mark.parametrize(
+    "listen", ["no-such-host.invalid", "no-such-host.invalid:7420", "192.0.2.7:7420", "a b"]
+)
+def test_where_this_machine_cannot_listen_is_refused(home: Path, tmp_path: Path, listen: str):
+    token = run("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "enrol", home=home).stdout
+    result = run("node", "join", "-", "--agent", "m1", "--listen", listen, home=tmp_path / "m1", typed=token)
+    assert result.exit_code == ExitCode.USAGE
+    assert "--listen" in result.stderr
+    assert not (tmp_path / "m1").exists()
 
 
 def test_a_token_that_carries_the_enrol_key_is_warned_about(home: Path):
