@@ -72,6 +72,7 @@ def verify_log(shell: Shell) -> Answer:
         case Broken(index, why):
             raise Refusal(
                 f"the log is broken at entry {index}: {why}",
+                unchanged="the log was only read",
                 todo="keep a copy of the node's home, and find out who could write to it",
             )
         case Head(count, digest):

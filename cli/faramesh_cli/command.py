@@ -17,8 +17,12 @@ import typer
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Answer, Format, Terminal
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.system_errors import what_failed, what_helps
 
 _PANEL = "Global options"
+_PERHAPS_SIGNED = (
+    "what was signed before, if anything, stays in force or is offered again by the next command"
+)
 
 HomeOption = Annotated[
     Path | None,
@@ -126,18 +130,25 @@ def _run(
         terminal.refuse(
             Refusal(
                 "interrupted",
-                unchanged="what was signed before, if anything, stays in force or is offered again by the next command",
+                unchanged=_PERHAPS_SIGNED,
+                todo="run it again, or see what stands with faramesh-mesh fleet status",
             )
         )
         raise typer.Exit(130) from None
     except (typer.Exit, typer.Abort, BrokenPipeError):
         raise
+    except OSError as error:
+        if os.environ.get("FARAMESH_MESH_DEBUG"):
+            raise
+        terminal.refuse(Refusal(what_failed(error), unchanged=_PERHAPS_SIGNED, todo=what_helps(error)))
+        raise typer.Exit(ExitCode.ERROR) from None
     except Exception as error:
         if os.environ.get("FARAMESH_MESH_DEBUG"):
             raise
         terminal.refuse(
             Refusal(
                 f"this is a fault of ours: {type(error).__name__}: {error}",
+                unchanged=_PERHAPS_SIGNED,
                 todo="run it again with FARAMESH_MESH_DEBUG=1 and report what it prints",
             )
         )
@@ -161,6 +172,7 @@ def ask_number(shell: Shell, question: str, expected: int, flag: str) -> None:
         raise Refusal(
             f"you typed {typed!r}, the number of agents is {expected}",
             unchanged="nothing was signed",
+            todo="look whom it concerns with --dry-run, then run it again and type that number",
             exit_code=ExitCode.REFUSED,
         )
 

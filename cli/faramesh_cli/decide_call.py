@@ -16,7 +16,7 @@ from faramesh_mesh.runtime.control.client import ControlClient
 def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:
     """Ask. The exit code says whether it was asked, not what the answer is: `effect` in the JSON does."""
     if not 0 < len(tool.encode()) <= MAX_TOOL:
-        raise misused(f"a tool's name has 1 to {MAX_TOOL} bytes")
+        raise misused(f"a tool's name has 1 to {MAX_TOOL} bytes", "name it like stripe/refund")
     arguments = json.dumps(arguments_of(args, "--arg")).encode()
 
     async def ask(client: ControlClient) -> Decided:

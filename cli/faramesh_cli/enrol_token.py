@@ -12,6 +12,7 @@ from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.selector import LABEL_VALUE
 from faramesh_mesh.runtime.addresses import AddressError, parse_address
+from faramesh_mesh.runtime.operator_cache import OperatorHomeError
 from faramesh_mesh.runtime.operator_home import OperatorHome
 from faramesh_mesh.runtime.token import Terms, TokenError, format_token, issue_enroller_token, issue_token
 
@@ -35,7 +36,9 @@ def make_token(
     pairs = labels(labels_given, "--label")
     carries_key = _duty(duty)
     if LABEL_VALUE.fullmatch(line) is None:
-        raise misused(f"--line: {line!r} is not a name")
+        raise misused(
+            f"--line: {line!r} is not a name", "use letters, digits and ._:/@-, as in --line default"
+        )
     if carries_key and uses != 1:
         raise misused(
             "a token with --duty enrol carries the enrol key and is for one machine: --uses 1",
@@ -52,10 +55,12 @@ def make_token(
         else:
             token = issue_token(home.mesh, held.signer, seed, terms, known)
     except TokenError as error:
-        raise Refusal(str(error), unchanged="no token was made") from None
+        raise Refusal(
+            str(error), unchanged="no token was made", todo="correct that, then run it again"
+        ) from None
     if carries_key:
         shell.terminal.warn(
-            "this token carries the enrol key: whoever sees it can enrol agents until the key is revoked; "
+            "this token carries the enrol key: whoever sees it can enrol agents for as long as the root names that key; "
             "use it on one machine only"
         )
     elif not known:
@@ -94,12 +99,15 @@ def _duty(duty: str | None) -> bool:
 
 def _known(home: OperatorHome) -> tuple[str, ...]:
     """A few nodes that answered this operator before, so that the joiner needs no --seed."""
-    with home.cache() as cache:
-        return tuple(cache.peers()[:_SEEDS])
+    try:
+        with home.cache() as cache:
+            return tuple(cache.peers()[:_SEEDS])
+    except OperatorHomeError as error:
+        raise Refusal(error.wrong, unchanged="no token was made", todo=error.todo) from None
 
 
 def _addresses(seeds: list[str]) -> tuple[str, ...]:
     try:
         return tuple(str(parse_address(seed)) for seed in seeds)
     except AddressError as error:
-        raise misused(f"--seed: {error}") from None
+        raise misused(f"--seed: {error}", "write it like m1:7420") from None

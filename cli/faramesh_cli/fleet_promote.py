@@ -30,8 +30,12 @@ def promote_rollout(shell: Shell, text: str, to_stage: int | None, key: str | No
                 raise Refusal(
                     f"every stage of {view.record.short} is open already"
                     if view.stage == view.stages
-                    else f"{view.record.short} has {view.stages} stages",
+                    else f"there is no stage {last}: {view.record.short} has {view.stages}",
                     unchanged="nothing was signed",
+                    todo=f"see where it stands with faramesh-mesh fleet status {view.record.short}"
+                    if view.stage == view.stages
+                    else f"open the next one with faramesh-mesh fleet promote {view.record.short}, "
+                    f"or all of them with --to-stage {view.stages}",
                     exit_code=ExitCode.REFUSED,
                 )
             if last <= view.stage:

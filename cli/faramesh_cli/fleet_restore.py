@@ -91,6 +91,7 @@ def _planned(
         raise Refusal(
             f"{', '.join(kill.short for kill in kills)} denies no agent any more",
             unchanged="nothing was signed",
+            todo="see which kills are in force with faramesh-mesh fleet status",
             exit_code=ExitCode.REFUSED,
         )
     made = plan(known, _selector(kills, agents), agents, None, stages, OnAbort.DENY, body)

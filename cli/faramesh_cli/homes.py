@@ -36,10 +36,7 @@ def operator(shell: Shell) -> OperatorHome:
     try:
         return open_home(path)
     except OperatorHomeError as error:
-        raise Refusal(
-            str(error),
-            todo="pass --home DIR (or set FARAMESH_MESH_HOME), or make a mesh: faramesh-mesh init NAME",
-        ) from None
+        raise Refusal(error.wrong, unchanged="nothing was done", todo=error.todo) from None
 
 
 def _only_one() -> Path:
@@ -49,9 +46,12 @@ def _only_one() -> Path:
     if not found:
         raise Refusal(
             f"no mesh here: {base()} holds no operator's home",
+            unchanged="nothing was done",
             todo="make one with faramesh-mesh init NAME, or pass --home DIR",
         )
     names = ", ".join(path.name for path in found)
     raise Refusal(
-        f"there are several meshes here: {names}", todo=f"pass --home, for example --home {found[0]}"
+        f"there are several meshes here: {names}",
+        unchanged="nothing was done",
+        todo=f"pass --home, for example --home {found[0]}",
     )

@@ -9,6 +9,7 @@ from faramesh_cli.command import Shell
 from faramesh_cli.homes import NODE, base, tilde
 from faramesh_cli.output import Answer, now_ms
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.system_errors import what_failed, what_helps
 from faramesh_mesh.records.chain import NO_EXTRA
 from faramesh_mesh.records.envelope import root_signed_bytes, seal_root
 from faramesh_mesh.records.ids import NO_MESH, NO_RECORD, fingerprint
@@ -79,8 +80,14 @@ def init_mesh(shell: Shell, name: str, profile_name: str, no_passphrase: bool) -
     ]
     try:
         home = create_home(path, name, profile_name, root, files)
-    except (OperatorHomeError, OSError) as error:
-        raise Refusal(str(error), todo="choose another place with --home DIR") from None
+    except OperatorHomeError as error:
+        raise Refusal(error.wrong, unchanged="nothing was made", todo=error.todo) from None
+    except OSError as error:
+        raise Refusal(
+            what_failed(error),
+            unchanged=f"no mesh was made; what was begun of it, if anything, lies in {path}",
+            todo=f"{what_helps(error)}; --home DIR names another place",
+        ) from None
     return _answer(home, profile, sealed=passphrase is not None)
 
 

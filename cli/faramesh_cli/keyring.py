@@ -43,7 +43,11 @@ def ask_new_passphrase(shell: Shell) -> str:
     if not first:
         raise Refusal("an empty passphrase", unchanged="nothing was written", todo="or pass --no-passphrase")
     if getpass.getpass("Once more: ") != first:
-        raise Refusal("the two passphrases differ", unchanged="nothing was written")
+        raise Refusal(
+            "the two passphrases differ",
+            unchanged="nothing was written",
+            todo="run it again and type one twice",
+        )
     return first
 
 
@@ -59,6 +63,7 @@ def open_key(shell: Shell, home: OperatorHome, roles: tuple[Role, ...], wanted: 
         if named is None:
             raise Refusal(
                 f"no key named {wanted} in {home.path / 'keys'}",
+                unchanged="nothing was signed",
                 todo=f"there are {', '.join(key.name for key in held) or 'none'}",
                 exit_code=ExitCode.NOT_AUTHORISED,
             )
@@ -93,6 +98,7 @@ def open_any_key(shell: Shell, home: OperatorHome) -> HeldKey:
     if not held:
         raise Refusal(
             f"no key of this mesh in {home.path / 'keys'}: a node answers over the network only to holders of one",
+            unchanged="nothing was asked",
             todo="ask the node on this machine over its Unix socket: --peer unix:///…/control.sock",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
@@ -103,14 +109,16 @@ def key_files(home: OperatorHome) -> tuple[KeyFile, ...]:
     try:
         return home.key_files()
     except KeyFileError as error:
-        raise Refusal(str(error), todo="restore it from a backup") from None
+        raise Refusal(str(error), unchanged="nothing was signed", todo="restore it from a backup") from None
 
 
 def _from_stdin() -> KeyFile:
     try:
         return read_key(sys.stdin.read(_MAX_STDIN))
     except KeyFileError as error:
-        raise Refusal(f"--key -: {error}", todo="pipe a key file into the command") from None
+        raise Refusal(
+            f"--key -: {error}", unchanged="nothing was signed", todo="pipe a key file into the command"
+        ) from None
 
 
 def _entry(root: Root, key: KeyFile) -> frozenset[Role] | None:
@@ -129,6 +137,7 @@ def _unlock(shell: Shell, key: KeyFile, root: Root, roles: tuple[Role, ...]) -> 
         raise Refusal(
             f"key {key.name} {lacking}",
             unchanged="nothing was signed",
+            todo="choose another with --key NAME; faramesh-mesh root show says who may sign what",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
     passphrase = None
@@ -149,8 +158,9 @@ def _unlock(shell: Shell, key: KeyFile, root: Root, roles: tuple[Role, ...]) -> 
         raise Refusal(
             f"the passphrase does not open key {key.name}",
             unchanged="nothing was signed",
+            todo=f"try it again; {VARIABLE} is taken where it is set, and asked for where it is not",
             exit_code=ExitCode.NOT_AUTHORISED,
         ) from None
     except KeyFileError as error:
-        raise Refusal(str(error), todo="restore it from a backup") from None
+        raise Refusal(str(error), unchanged="nothing was signed", todo="restore it from a backup") from None
     return HeldKey(key.name, signer_from_seed(seed), seed)

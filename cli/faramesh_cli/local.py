@@ -9,6 +9,7 @@ from faramesh_cli import homes
 from faramesh_cli.command import Shell
 from faramesh_cli.peers import identify, refused_by, targets
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.troubles import trouble
 from faramesh_mesh.runtime.control.client import ControlClient, connect
 from faramesh_mesh.runtime.control.errors import ControlError, Refused
 from faramesh_mesh.runtime.home import Home, HomeError
@@ -31,12 +32,13 @@ def ask_here(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
         if not home.is_joined:
             raise Refusal(
                 f"no node here: {home.path} belongs to no mesh",
+                unchanged="nothing was asked",
                 todo="pass --home DIR of the node, or join first: faramesh-mesh node join TOKEN",
             )
         try:
             socket = f"unix://{home.find_control_socket().absolute()}"
         except (HomeError, OSError) as error:
-            raise Refusal(str(error)) from None
+            raise trouble(error, "nothing was asked") from None
 
     async def talk(target: str) -> T:
         async with connect(target, None) as client:
@@ -64,4 +66,4 @@ def _run(talk: Callable[[str], Awaitable[T]], target: str, todo: str) -> T:
     except Refused as error:
         raise refused_by(target, error) from None
     except (ControlError, ValueError) as error:
-        raise Refusal(str(error), todo=todo) from None
+        raise Refusal(str(error), unchanged="nothing was changed", todo=todo) from None

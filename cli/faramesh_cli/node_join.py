@@ -18,6 +18,7 @@ from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Answer, now_ms
 from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.troubles import trouble
 from faramesh_mesh.records.enrolment import Duty, Enrolment
 from faramesh_mesh.records.ids import fingerprint
 from faramesh_mesh.records.labels import MAX_AGENT
@@ -83,7 +84,12 @@ def join_mesh(shell: Shell, wanted: Wanted) -> Answer:
     try:
         token = parse_token(sys.stdin.read(_MAX_TOKEN) if wanted.token == "-" else wanted.token)  # noqa: S105 - stdin
     except TokenError as error:
-        raise Refusal(str(error), unchanged="nothing was written", exit_code=ExitCode.USAGE) from None
+        raise Refusal(
+            str(error),
+            unchanged="nothing was written",
+            todo="paste the whole line that enrol token printed, or - to read it from standard input",
+            exit_code=ExitCode.USAGE,
+        ) from None
     config = _config(wanted, token)
     keys = _keys(home)
     try:
@@ -94,12 +100,15 @@ def join_mesh(shell: Shell, wanted: Wanted) -> Answer:
             str(error),
             unchanged="nothing but an unused key was written"
             + ("" if denied else "; the same token may be tried again"),
+            todo="have another token made: faramesh-mesh enrol token"
+            if denied
+            else "see that a node runs there, or name another one with --seed HOST:PORT",
             exit_code=ExitCode.NOT_AUTHORISED if denied else ExitCode.ERROR,
         ) from None
     try:
         _write(home, token, config, keys, joined)
     except (HomeError, TooOpenError, StoreError, OSError) as error:
-        raise Refusal(str(error), todo="mend that, then join again with the same token") from None
+        raise trouble(error, "this home belongs to no mesh yet; the same token may be tried again") from None
     return _answer(path, joined, config)
 
 
@@ -159,7 +168,7 @@ def _keys(home: Home) -> Keys:
             node = os.urandom(32)
             home.write_seed(node)
     except (HomeError, TooOpenError, OSError) as error:
-        raise Refusal(str(error), unchanged="nothing was sent", todo="choose another --home DIR") from None
+        raise trouble(error, "nothing was sent; --home DIR names another place") from None
     return Keys(node, os.urandom(32))
 
 

@@ -4,12 +4,16 @@ from faramesh_cli import homes
 from faramesh_cli.command import Shell
 from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.system_errors import what_failed, what_helps
+from faramesh_cli.troubles import trouble
 from faramesh_mesh.runtime.config import ConfigError
 from faramesh_mesh.runtime.files import TooOpenError
 from faramesh_mesh.runtime.home import HomeError
 from faramesh_mesh.runtime.logs import Style
 from faramesh_mesh.runtime.service import run_node
 from faramesh_mesh.runtime.store import StoreError
+
+_UNCHANGED = "what the node holds; no node runs in this home"
 
 
 def run_here(shell: Shell) -> Answer:
@@ -19,10 +23,11 @@ def run_here(shell: Shell) -> Answer:
     try:
         run_node(path, style=style)
     except (HomeError, TooOpenError, ConfigError, StoreError) as error:
-        raise Refusal(str(error)) from None
+        raise trouble(error, _UNCHANGED, path) from None
     except OSError as error:
         raise Refusal(
-            f"the node cannot run: {error}",
-            todo=f"is the port free, and the address this machine's? see listen in {homes.tilde(path)}/config.toml",
+            f"the node cannot run: {what_failed(error)}",
+            unchanged=_UNCHANGED,
+            todo=f"{what_helps(error)}; where it listens is in {homes.tilde(path)}/config.toml",
         ) from None
     return Answer("node-run", {"home": str(path)}, [])

@@ -27,7 +27,9 @@ def duration_ms(text: str, option: str) -> int:
         raise misused(f"{option}: {text!r} is not a duration", "write it like 90s, 10m, 1h30m or 2d")
     total = round(sum(float(number) * _UNITS_MS[unit] for number, unit in _PART.findall(plain)))
     if not 0 < total <= _MAX_MS:
-        raise misused(f"{option}: {text!r} is not between 1ms and ten years")
+        raise misused(
+            f"{option}: {text!r} is not between 1ms and ten years", "write it like 90s, 10m, 1h30m or 2d"
+        )
     return total
 
 
@@ -73,7 +75,10 @@ def portions(text: str, option: str) -> tuple[Portion, ...]:
             "give shares (1%,5%,25%,100%) or counts of agents (1,3,7), not both",
         )
     if sizes[0] < 1 or any(later <= earlier for earlier, later in pairwise(sizes)):
-        raise misused(f"{option}: each stage of {text!r} must be larger than the one before it")
+        raise misused(
+            f"{option}: each stage of {text!r} must be larger than the one before it",
+            "write them like 1%,5%,25%,100% or 1,3,7",
+        )
     return stages
 
 
@@ -88,7 +93,10 @@ def label(text: str, option: str) -> tuple[str, str]:
     if not equals or not LABEL_KEY.fullmatch(key) or not LABEL_VALUE.fullmatch(value):
         raise misused(f"{option}: {text!r} is not a label", "write it like region=eu-west")
     if key == INSTANCE:
-        raise misused(f"{option}: {INSTANCE} cannot be given: it always means the agent's own name")
+        raise misused(
+            f"{option}: {INSTANCE} cannot be given: it always means the agent's own name",
+            "node join --agent NAME gives the name",
+        )
     return key, value
 
 
@@ -97,7 +105,7 @@ def labels(texts: list[str], option: str) -> tuple[tuple[str, str], ...]:
     pairs = sorted(label(text, option) for text in texts)
     keys = [key for key, _ in pairs]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
-        raise misused(f"{option}: {twice} is given twice")
+        raise misused(f"{option}: {twice} is given twice", "give each label once")
     return tuple(pairs)
 
 

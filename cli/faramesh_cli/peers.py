@@ -76,6 +76,7 @@ async def first_that_answers(
     if not order:
         raise Refusal(
             "no node to ask: none is known here, and none runs on this machine",
+            unchanged="nothing was signed",
             todo="name any node of the mesh with --peer HOST:PORT (or FARAMESH_MESH_PEER)",
         )
     problems: list[str] = []
@@ -91,7 +92,7 @@ async def first_that_answers(
             if isinstance(error, Untrusted):
                 shell.terminal.warn(str(error))
         except ValueError as error:
-            raise misused(f"--peer: {error}") from None
+            raise misused(f"--peer: {error}", "write it like m1:7420, or unix:///…/control.sock") from None
         else:
             if problems:
                 shell.terminal.progress(f"{problems[0]}; asked {client.target} instead")
@@ -110,6 +111,7 @@ def refused_by(target: str, error: Refused) -> Refusal:
     denied = error.code in (Code.NOT_AUTHORISED, Code.LOCAL_ONLY)
     return Refusal(
         f"{target} refused: {error}",
+        unchanged="what it refused was not done",
         todo="use a key that the root names, or ask on the node's own machine"
         if denied
         else "try another node",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.system_errors import what_helps
 from faramesh_mesh.host.engine import Engines, Unloadable
 from faramesh_mesh.host.fpl.engine import MEDIA_TYPE, FplEngine
 from faramesh_mesh.records.ids import NO_RECORD
@@ -16,11 +17,14 @@ def read_policy_file(text: str) -> bytes:
     try:
         body = path.read_bytes()
     except OSError as error:
-        raise Refusal(f"{path} cannot be read: {error.strerror}", unchanged="nothing was signed") from None
+        raise Refusal(
+            f"{path} cannot be read: {error.strerror}", unchanged="nothing was signed", todo=what_helps(error)
+        ) from None
     if not 0 < len(body) <= MAX_BODY:
         raise Refusal(
             f"{path} has {len(body)} bytes; a policy has 1 to {MAX_BODY}",
             unchanged="nothing was signed",
+            todo="see docs/fpl.md for what a policy says; a long one can be split into lines",
             exit_code=ExitCode.REFUSED,
         )
     compiled = Engines((FplEngine(),)).compile(MEDIA_TYPE, body)

@@ -27,5 +27,10 @@ class Refusal(Exception):  # noqa: N818 - an answer of the command line, not a f
 
 
 def misused(wrong: str, todo: str = "") -> Refusal:
-    """The command line itself is wrong: exit code 2."""
-    return Refusal(wrong, todo=todo, exit_code=ExitCode.USAGE)
+    """The command line itself is wrong, which shows before anything is done: exit code 2."""
+    return Refusal(
+        wrong,
+        unchanged="nothing was done",
+        todo=todo or "the same command with --help says how it is written",
+        exit_code=ExitCode.USAGE,
+    )

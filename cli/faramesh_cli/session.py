@@ -20,6 +20,7 @@ from faramesh_cli.output import now_ms
 from faramesh_cli.peers import Identity, first_that_answers, identify, name_of, refused_by, targets
 from faramesh_cli.refusal import Refusal
 from faramesh_cli.roles import spelled
+from faramesh_cli.troubles import trouble
 from faramesh_mesh.fleet.fleet import bodies_of
 from faramesh_mesh.records.chain import Head
 from faramesh_mesh.records.ids import Digest, RecordId
@@ -37,6 +38,7 @@ from faramesh_mesh.trust.admission import admit, sign_control
 Draft: TypeAlias = tuple[Kind, Callable[[Head, tuple[Record, ...]], Control]]
 """A record to be signed: makes the payload from its head and the records signed before it in the same command."""
 
+_KEPT = "what was signed, if anything, is kept here and offered again by the next command"
 _POLL_SECONDS = 0.02
 _POLL_SECONDS_PER_NODE = 0.000_5
 """How often statuses are heard while waiting: often in a small mesh, once a second in one of two thousand nodes."""
@@ -136,7 +138,10 @@ class Session:
                     record = sign_control(kind, payload, records.chain.mesh, key)
                 except ValueError as error:
                     raise Refusal(
-                        str(error), unchanged="nothing was signed", exit_code=ExitCode.REFUSED
+                        str(error),
+                        unchanged="nothing was signed",
+                        todo="see how the fleet stands with faramesh-mesh fleet status, then run it again",
+                        exit_code=ExitCode.REFUSED,
                     ) from None
                 records.add(record)
                 self.known.fleet.apply(record)
@@ -180,7 +185,10 @@ class Session:
     def _signing(self) -> tuple[OperatorHome, OperatorCache]:
         if self.identity.home is None or self.cache is None:
             raise Refusal(
-                "only an operator's home can sign", todo="pass --home DIR", exit_code=ExitCode.NOT_AUTHORISED
+                "only an operator's home can sign",
+                unchanged="nothing was signed",
+                todo="pass --home DIR",
+                exit_code=ExitCode.NOT_AUTHORISED,
             )
         return self.identity.home, self.cache
 
@@ -242,9 +250,13 @@ async def open_session(
         except Refused as error:
             raise refused_by("the node", error) from None
         except ControlError as error:
-            raise Refusal(str(error), todo="ask another node with --peer HOST:PORT") from None
-        except (OperatorHomeError, sqlite3.DatabaseError) as error:
-            raise Refusal(f"the operator's home: {error}") from None
+            raise Refusal(
+                str(error), unchanged=_KEPT, todo="ask another node with --peer HOST:PORT"
+            ) from None
+        except OperatorHomeError as error:
+            raise Refusal(f"the operator's home: {error.wrong}", unchanged=_KEPT, todo=error.todo) from None
+        except sqlite3.Error as error:
+            raise trouble(error, _KEPT) from None
 
 
 def load(cache: OperatorCache, known: Knowledge) -> None:

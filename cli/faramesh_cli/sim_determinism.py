@@ -16,7 +16,11 @@ def check(shell: Shell, name: str, seed: int | None) -> Answer:
     try:
         compared = check_determinism(scenario, seed)
     except RunFailedError as error:
-        raise Refusal(f"one of the two runs did not come to its end: {error}") from None
+        raise Refusal(
+            f"one of the two runs did not come to its end: {error}",
+            unchanged="nothing was compared",
+            todo="run it again; where it fails again, report what it says",
+        ) from None
     divergence = compared.divergence
     first: Json = None
     lines = [

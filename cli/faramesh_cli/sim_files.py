@@ -4,6 +4,7 @@ hour is not lost to a typing mistake in the last option."""
 from pathlib import Path
 
 from faramesh_cli.refusal import Refusal
+from faramesh_cli.system_errors import what_helps
 
 
 def reserve(*paths: Path | None) -> None:
@@ -35,4 +36,5 @@ def write(path: Path, text: str) -> None:
         raise Refusal(
             f"{path} cannot be written: {error.strerror}",
             unchanged="what was simulated is not kept; the same seed gives the same again",
+            todo=what_helps(error),
         ) from None

@@ -14,6 +14,7 @@ from faramesh_cli.output import Answer, Json, columns
 from faramesh_cli.parsing import WHOLE, duration_ms, share, spell_ms
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.sim_internet import SIZES
+from faramesh_cli.system_errors import what_helps
 
 if TYPE_CHECKING:
     from faramesh_sim.internet.sweep import Model, Row
@@ -165,7 +166,11 @@ def _can_draw(plot: Path) -> None:
     if plot.suffix not in FORMATS:
         raise misused(f"--plot: {str(plot)!r} is not a picture's name", "end it in .png or .svg")
     if not plot.parent.is_dir():
-        raise Refusal(f"--plot: there is no directory {plot.parent}", todo=f"mkdir -p {plot.parent}")
+        raise Refusal(
+            f"--plot: there is no directory {plot.parent}",
+            unchanged="nothing was computed",
+            todo=f"mkdir -p {plot.parent}",
+        )
 
 
 def _need(package: str) -> None:
@@ -260,7 +265,11 @@ def _draw(rows: "list[Row]", model: "Model", plot: Path) -> None:
     try:
         draw(rows, model, plot, f"Time to contain: {LABEL}", _asked(model))
     except OSError as error:
-        raise Refusal(f"--plot: {plot} cannot be written: {error.strerror}") from None
+        raise Refusal(
+            f"--plot: {plot} cannot be written: {error.strerror}",
+            unchanged="no picture was written",
+            todo=what_helps(error),
+        ) from None
 
 
 @contextmanager

@@ -58,6 +58,6 @@ def _failure(path: Path) -> tuple[str, int]:
         failed = next(run for run in runs if not run["passed"])
         return str(failed["scenario_file"]), int(failed["seed"])
     except OSError as error:
-        raise misused(f"{path} cannot be read: {error.strerror}") from None
+        raise misused(f"{path} cannot be read: {error.strerror}", "check the path") from None
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
         raise misused(f"{path} holds no failure", f"give {expected}") from None

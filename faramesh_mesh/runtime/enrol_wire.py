@@ -58,7 +58,7 @@ class Refusal(StrEnum):
     )
     DUTY_NOT_GRANTED = "the token does not grant this duty: have a token made with --duty enrol"
     KEY_IN_USE = "another node holds this enrol key already: name a second enrol key in the root, and use a token of that one"
-    NAME_TAKEN = "another node serves an agent of this name: choose another name, or revoke that one first"
+    NAME_TAKEN = "another node serves an agent of this name: choose another with --agent, or start that node again with the home it had"
     REVOKED = "the agent was revoked: have a new token made if it shall come back"
     NOT_ENROLLED = "no agent is enrolled on this node: join with a token"
     NOT_STORED = "the enrolment could not be made durable: try again, or another node"

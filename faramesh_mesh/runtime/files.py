@@ -11,7 +11,12 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class TooOpenError(Exception):
-    """Others than the owner may read or write a secret. The message says how to close it."""
+    """Others than the owner may read or write a secret. `wrong` says so, `todo` how to close it."""
+
+    def __init__(self, wrong: str, todo: str) -> None:
+        super().__init__(f"{wrong}; {todo}")
+        self.wrong = wrong
+        self.todo = todo
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -54,13 +59,13 @@ def read_secret(path: Path) -> bytes:
         facts = os.fstat(file.fileno())
         if facts.st_mode & _OTHERS:
             raise TooOpenError(
-                f"{path} may be used by others (mode {stat.S_IMODE(facts.st_mode):04o}); nothing was read. "
-                f"Run: chmod 600 {path}"
+                f"{path} may be used by others (mode {stat.S_IMODE(facts.st_mode):04o}), so it was not read",
+                f"run: chmod 600 {path}",
             )
         if facts.st_uid != os.geteuid():
             raise TooOpenError(
-                f"{path} belongs to user {facts.st_uid}, this process runs as {os.geteuid()}; "
-                f"run as that user, or: chown {os.geteuid()} {path}"
+                f"{path} belongs to user {facts.st_uid}, this process runs as {os.geteuid()}",
+                f"run as that user, or: chown {os.geteuid()} {path}",
             )
         return file.read()
 
@@ -70,7 +75,7 @@ def own_directory(path: Path) -> None:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = path.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
-        raise TooOpenError(f"{path} is not a directory of user {os.geteuid()}; choose another one")
+        raise TooOpenError(f"{path} is not a directory of user {os.geteuid()}", "choose another one")
     if facts.st_mode & _OTHERS:
         path.chmod(0o700)
 
@@ -80,5 +85,6 @@ def refuse_writable_by_others(path: Path) -> None:
     facts = path.stat()
     if facts.st_mode & _OTHERS_WRITE:
         raise TooOpenError(
-            f"{path} may be written by others (mode {stat.S_IMODE(facts.st_mode):04o}). Run: chmod 700 {path}"
+            f"{path} may be written by others (mode {stat.S_IMODE(facts.st_mode):04o})",
+            f"run: chmod 700 {path}",
         )

@@ -37,8 +37,16 @@ MAX_SOCKET_PATH = 100
 """Bytes. `sun_path` holds 108 on Linux and 104 on BSD, with the final zero."""
 
 
+_ANEW = "join again with a new token in another --home"
+
+
 class HomeError(Exception):
-    """Something about the home directory stops the node. The message says what, and what to do."""
+    """Something about the home directory stops the node. `wrong` says what, `todo` what to do about it."""
+
+    def __init__(self, wrong: str, todo: str) -> None:
+        super().__init__(f"{wrong}; {todo}")
+        self.wrong = wrong
+        self.todo = todo
 
 
 class HomeMissingError(HomeError):
@@ -159,7 +167,8 @@ class Home:
             except BlockingIOError:
                 pid = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise HomeInUseError(
-                    f"a node runs in {self.path} already (process {pid}): stop it, or give this one another --home"
+                    f"a node runs in {self.path} already (process {pid})",
+                    "stop it, or give this one another --home",
                 ) from None
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -192,14 +201,24 @@ class Home:
             data = b""
         if len(data) != size:
             raise HomeError(
-                f"{self.path / name} does not hold {2 * size} hex digits: restore it from a backup, or join again "
-                f"with a new token in another --home"
+                f"{self.path / name} does not hold {2 * size} hex digits",
+                f"restore it from a backup, or {_ANEW}",
             )
         return data
 
     def _missing(self, name: str) -> HomeMissingError:
+        path = self.path / name
+        if not self.is_joined:
+            return HomeMissingError(
+                f"{path} is not there: this home belongs to no mesh yet", "run: faramesh-mesh node join TOKEN"
+            )
+        anew = (
+            'write it anew (agent = "NAME" and seeds = ["HOST:PORT"] are enough)'
+            if name == "config.toml"
+            else _ANEW
+        )
         return HomeMissingError(
-            f"{self.path / name} is not there: this home belongs to no mesh yet. Run: faramesh-mesh node join TOKEN"
+            f"{path} is lost, though this home belongs to a mesh", f"restore it from a backup, or {anew}"
         )
 
 

@@ -28,9 +28,16 @@ CREATE TABLE IF NOT EXISTS journal (key BLOB PRIMARY KEY, seq INTEGER NOT NULL, 
 CREATE TABLE IF NOT EXISTS outbox (place INTEGER PRIMARY KEY, id BLOB UNIQUE NOT NULL, envelope BLOB NOT NULL);
 """
 
+_ROOM = "see that the disk has room and that this user may read and write there, then run it again"
+
 
 class OperatorHomeError(Exception):
-    """The home is missing, damaged or of another mesh. The text says what, and what to do."""
+    """The home is missing, damaged or of another mesh. `wrong` says so, `todo` what to do about it."""
+
+    def __init__(self, wrong: str, todo: str) -> None:
+        super().__init__(f"{wrong}; {todo}")
+        self.wrong = wrong
+        self.todo = todo
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +53,25 @@ class OperatorCache:
 
     def __init__(self, path: Path) -> None:
         created = not path.exists()
-        self._database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1_000)
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None, timeout=BUSY_MS / 1_000)
+        except sqlite3.OperationalError as error:
+            raise OperatorHomeError(f"{path} cannot be opened ({error})", _ROOM) from None
         if created:
             path.chmod(0o600)
         try:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(_SCHEMA)
+        except sqlite3.OperationalError as error:
+            self._database.close()
+            raise OperatorHomeError(f"{path} cannot be used ({error})", _ROOM) from None
         except sqlite3.DatabaseError as error:
             self._database.close()
             raise OperatorHomeError(
-                f"{path} is damaged ({error}); restore it from a backup, because it holds the place of each key in "
-                "its chain; without one, make new keys and revoke the old"
+                f"{path} is damaged ({error})",
+                "restore it from a backup, because it holds the place of each key in its chain; without one, "
+                "sign no more with these keys",
             ) from None
 
     def close(self) -> None:
@@ -150,5 +164,5 @@ class OperatorCache:
                 raise
         except sqlite3.Error as error:
             raise OperatorHomeError(
-                f"it cannot be written ({error}); nothing was kept, and nothing was sent"
+                f"it cannot be written ({error}); nothing was kept, and nothing was sent", _ROOM
             ) from None

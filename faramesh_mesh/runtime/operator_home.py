@@ -26,6 +26,7 @@ from faramesh_mesh.trust.chain import RootChain, pin
 from faramesh_mesh.trust.keys import verify
 
 MESH_FILE = "mesh.json"
+_BACKUP = "restore the home from a backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ def create_home(path: Path, name: str, profile: str, root: bytes, keys: Iterable
     something is there already, and then changes nothing."""
     chain = pin(root, verify, None)
     if isinstance(chain, Rejected):
-        raise OperatorHomeError(f"the new root is not valid: {chain}")
+        raise OperatorHomeError(f"the new root is not valid: {chain}", "report it: this is a fault of ours")
     if path.exists() and any(path.iterdir()):
-        raise OperatorHomeError(f"{path} is not empty")
+        raise OperatorHomeError(f"{path} is not empty", "choose another place with --home DIR")
     for directory in (path, path / "keys", path / "roots"):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for key in keys:
@@ -99,11 +100,20 @@ def open_home(path: Path) -> OperatorHome:
         name, profile = str(document["name"]), str(document["profile"])
         mesh = bytes.fromhex(document["mesh"])
     except FileNotFoundError:
-        raise OperatorHomeError(f"{path} is no operator's home (it has no {MESH_FILE})") from None
+        raise OperatorHomeError(
+            f"{path} is no operator's home (it has no {MESH_FILE})",
+            "pass --home DIR (or set FARAMESH_MESH_HOME), or make a mesh: faramesh-mesh init NAME",
+        ) from None
+    except PermissionError:
+        raise OperatorHomeError(
+            f"{path / MESH_FILE} may not be read by this user", "run it as the user whom it belongs to"
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OperatorHomeError(f"{path / MESH_FILE} cannot be read ({type(error).__name__})") from None
+        raise OperatorHomeError(
+            f"{path / MESH_FILE} cannot be read ({type(error).__name__})", _BACKUP
+        ) from None
     if len(mesh) != ID_SIZE:
-        raise OperatorHomeError(f"{path / MESH_FILE} does not hold a mesh id")
+        raise OperatorHomeError(f"{path / MESH_FILE} does not hold a mesh id", _BACKUP)
     return OperatorHome(path, name, MeshId(mesh), profile, _read_chain(path, MeshId(mesh)))
 
 
@@ -114,10 +124,10 @@ def _read_chain(path: Path, mesh: MeshId) -> RootChain:
         data = file.read_bytes()
         longer = pin(data, verify, mesh) if chain is None else chain.extend(data, verify)
         if isinstance(longer, Rejected):
-            raise OperatorHomeError(f"{file} is not a valid next root ({longer})")
+            raise OperatorHomeError(f"{file} is not a valid next root ({longer})", _BACKUP)
         chain, version = longer, version + 1
     if chain is None:
-        raise OperatorHomeError(f"{path / 'roots'} holds no root version 1")
+        raise OperatorHomeError(f"{path / 'roots'} holds no root version 1", _BACKUP)
     return chain
 
 

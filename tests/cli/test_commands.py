@@ -1,6 +1,11 @@
 """Each command typed wrong once: what it says, its exit code, and that nothing was changed."""
 
+import ast
+import errno
 import json
+import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from faramesh_cli import refusal
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.main import app
 from faramesh_mesh.runtime.operator_home import open_home
@@ -117,6 +123,9 @@ def test_typed_wrong(typed: tuple[str, ...], code: ExitCode, says: str, tmp_path
     assert says in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+    assert "[Errno" not in result.stderr
+    if not result.stderr.startswith("Usage:"):  # the parser of options has words of its own
+        assert re.search(r"\n  unchanged: .*\n  next: |\"unchanged\": \"\w.*\"next\": \"\w", result.stderr)
     assert not (tmp_path / "nobody").exists()
 
 
@@ -164,6 +173,7 @@ def test_a_sealed_key_needs_its_passphrase(tmp_path: Path, monkeypatch: pytest.M
     result = run("enrol", "token", "--uses", "1", "--ttl", "1h", home=home)
     assert result.exit_code == ExitCode.NOT_AUTHORISED
     assert "the passphrase does not open key enrol-1" in result.stderr
+    assert "  unchanged: nothing was signed\n  next: " in result.stderr
     assert result.stdout == ""
 
 
@@ -217,6 +227,102 @@ def test_a_token_without_an_address_says_to_name_one(home: Path, tmp_path: Path)
     result = run("node", "join", token, "--agent", "m2", home=tmp_path / "m2")
     assert result.exit_code == ExitCode.ERROR
     assert "name a node that runs with --seed" in result.stderr
+
+
+def joined(home: Path, place: Path, *more: str) -> Path:
+    token = run("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "enrol", home=home).stdout
+    assert run("node", "join", "-", "--agent", "m1", *more, home=place, typed=token).exit_code == 0
+    return place
+
+
+def test_broken_settings_are_named_with_their_file(home: Path, tmp_path: Path):
+    node = joined(home, tmp_path / "m1")
+    (node / "config.toml").write_text("agent = \n")
+    result = run("node", "run", home=node)
+    assert result.exit_code == ExitCode.ERROR
+    assert f"error: {node / 'config.toml'}: " in result.stderr
+    assert (
+        f"  unchanged: what the node holds; no node runs in this home\n  next: mend that line of {node}"
+        in result.stderr
+    )
+
+
+def test_lost_settings_send_nobody_in_a_circle(home: Path, tmp_path: Path):
+    """`node run` said to run `node join`, which refuses a home that belongs to a mesh and says to run `node run`."""
+    node = joined(home, tmp_path / "m1")
+    (node / "config.toml").unlink()
+    result = run("node", "run", home=node)
+    assert "config.toml is lost, though this home belongs to a mesh" in result.stderr
+    assert 'restore it from a backup, or write it anew (agent = "NAME"' in result.stderr
+    assert "node join" not in result.stderr
+
+
+def test_a_port_that_is_taken_is_said_without_numbers_of_the_system(home: Path, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        node = joined(home, tmp_path / "m1", "--listen", f"127.0.0.1:{port}")
+        result = run("node", "run", home=node)
+    assert result.exit_code == ExitCode.ERROR
+    assert "error: the node cannot run: the port is in use already\n  unchanged: " in result.stderr
+    assert "next: stop what listens there, or choose another port; where it listens is in" in result.stderr
+    assert "Errno" not in result.stderr
+
+
+def test_what_the_system_refuses_is_no_fault_of_ours(monkeypatch: pytest.MonkeyPatch, home: Path):
+    for number, says, helps in (
+        (errno.EACCES, "/x/y: this user may not (permission denied)", "a place that this user may write to"),
+        (errno.ENOSPC, "/x/y: the disk is full", "free some disk space"),
+        (errno.ENOENT, "/x/y: there is no such file or directory", "check the path"),
+    ):
+
+        def broken(_shell: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number), "/x/y")
+
+        monkeypatch.setattr("faramesh_cli.root_show.show_root", broken)
+        result = run("root", "show", home=home)
+        assert result.exit_code == ExitCode.ERROR
+        assert f"error: {says}\n  unchanged: " in result.stderr
+        assert helps in result.stderr
+
+
+def test_a_home_that_cannot_be_made_says_why(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    result = run("init", "acme", "--no-passphrase", home=tmp_path / "file" / "acme")
+    assert result.exit_code == ExitCode.ERROR
+    assert "[Errno" not in result.stderr
+    assert "  unchanged: no mesh was made" in result.stderr
+    assert "--home DIR names another place" in result.stderr
+
+
+def test_a_cache_that_cannot_be_opened_is_no_fault_of_ours(home: Path):
+    (home / "operator.sqlite").unlink(missing_ok=True)
+    (home / "operator.sqlite").mkdir()
+    for typed in (("enrol", "token", "--uses", "1", "--ttl", "1h"), ("fleet", "list")):
+        result = run(*typed, home=home)
+        assert result.exit_code == ExitCode.ERROR
+        assert "operator.sqlite cannot be opened" in result.stderr
+        assert "  unchanged: " in result.stderr
+        assert "  next: see that the disk has room" in result.stderr
+
+
+ELSEWHERE = {"fleet_halt.py", "fleet_status.py"}
+"""Their errors are worked on by themselves."""
+
+
+def test_every_error_says_what_is_unchanged_and_what_to_do_next():
+    for path in sorted(Path(refusal.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if (
+                not isinstance(node, ast.Call)
+                or not isinstance(node.func, ast.Name)
+                or path.name in ELSEWHERE
+            ):
+                continue
+            given = {each.arg for each in node.keywords}
+            if node.func.id == "Refusal":
+                assert {"unchanged", "todo"} <= given, f"{path.name}:{node.lineno}"
+            if node.func.id == "misused":
+                assert len(node.args) == 2, f"{path.name}:{node.lineno}"
 
 
 def test_a_policy_that_does_not_compile_is_refused_before_anything_else(home: Path, tmp_path: Path):

@@ -213,11 +213,27 @@ def test_record_ids_may_be_shortened_while_unique(mesh: Observed):
         ("k-", "not the id"),
         ("k-zz", "not the id"),
         ("k-00000000000", "no kill"),
-        (f"r-{kill.id.hex()[:8]}", "no kill"),
+        (f"r-{kill.id.hex()[:8]}", "is not the id of a kill"),
+        ("zzz", "'zzz' is not the id of a kill"),
+        ("m1", "'m1' is an agent, not a kill"),
     ):
         with pytest.raises(Refusal) as refused:
             find_kill(known, wrong)
         assert says in refused.value.wrong
+        assert refused.value.unchanged
+        assert refused.value.todo
+
+
+def test_an_id_of_another_kind_is_named_for_what_it_is(mesh: Observed):
+    kill, rollout = mesh.shop.kill("instance=m1"), pushed(mesh)
+    known = mesh.known()
+    with pytest.raises(Refusal) as refused:
+        find_kill(known, rollout.short)
+    assert refused.value.wrong == f"{rollout.short} is a rollout, not a kill"
+    assert "k-5d1e" in refused.value.todo
+    with pytest.raises(Refusal) as refused:
+        find_rollout(known, kill.id.hex())
+    assert refused.value.wrong == f"{kill.short} is a kill, not a rollout"
 
 
 def test_recent_kills_count_together(mesh: Observed):
@@ -267,3 +283,7 @@ def test_a_selector_that_cannot_be_read_is_refused_with_its_place():
     with pytest.raises(Refusal) as refused:
         read_selector("region==eu")
     assert "character" in refused.value.wrong
+    with pytest.raises(Refusal) as refused:
+        read_selector("in lab")
+    assert refused.value.wrong.endswith("\n    in lab\n       ^")
+    assert "region=lab" in refused.value.todo

@@ -31,10 +31,13 @@ MOST_AGENTS = 100
 def run_demo(shell: Shell, agents: int, regions: int, keep: Path | None) -> Answer:
     """Tell the story on real processes and answer with what was seen."""
     if not LEAST_REGIONS <= regions <= len(REGIONS):
-        raise misused(f"--regions: between {LEAST_REGIONS} and {len(REGIONS)}")
+        raise misused(
+            f"--regions: between {LEAST_REGIONS} and {len(REGIONS)}", f"for example --regions {LEAST_REGIONS}"
+        )
     if not LEAST_IN_REGION * regions <= agents <= MOST_AGENTS:
         raise misused(
-            f"--agents: between {LEAST_IN_REGION} a region ({LEAST_IN_REGION * regions} here) and {MOST_AGENTS}"
+            f"--agents: between {LEAST_IN_REGION} a region ({LEAST_IN_REGION * regions} here) and {MOST_AGENTS}",
+            f"for example --agents {LEAST_IN_REGION * regions}",
         )
     folder = _folder(keep)
     report = Reporter(shell.terminal.err, quiet=shell.terminal.quiet)
@@ -44,7 +47,10 @@ def run_demo(shell: Shell, agents: int, regions: int, keep: Path | None) -> Answ
         if keep is None:
             shutil.rmtree(folder, ignore_errors=True)  # nobody asked for what is left of it, keys among it
         raise Refusal(
-            "interrupted", unchanged="every process of the demo was ended", exit_code=ExitCode.ERROR
+            "interrupted",
+            unchanged="every process of the demo was ended",
+            todo="faramesh-mesh demo begins anew",
+            exit_code=ExitCode.ERROR,
         ) from None
     held = not trouble and all(step.held for step in report.steps)
     if keep is None and held:
@@ -57,7 +63,7 @@ def _folder(keep: Path | None) -> Path:
         return Path(tempfile.mkdtemp(prefix="faramesh-demo-"))
     try:
         if keep.exists() and any(keep.iterdir()):
-            raise misused(f"--keep {keep}: it is not empty")
+            raise misused(f"--keep {keep}: it is not empty", "name a new folder, or an empty one")
         keep.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise misused(f"--keep {keep}: {error.strerror}", "name a new folder, or an empty one") from None
