@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli.command import Shell, command
+from faramesh_cli.command import Shell, command, group
 from faramesh_cli.output import Answer
 
 
 def register(app: typer.Typer) -> None:
     """Add `audit` to the tree."""
-    audit = typer.Typer(no_args_is_help=True, help="What this node applied, refused and enforced.")
+    audit = group("What this node applied, refused and enforced.")
 
     @command(audit, "tail")
     def tail(

@@ -1,7 +1,8 @@
 """What all commands share: the global options, one way to fail, one way to answer.
 
-A command is a function `(shell, …options) -> Answer`. `command` adds the global options to its signature, so they may
-stand before the command's name or after it, and turns refusals into messages and exit codes.
+A command is a function `(shell, …options) -> Answer`. `command` adds the global options to its signature and turns refusals
+into messages and exit codes; `group` adds them to a group of commands. So they may stand anywhere in a line; of one given
+twice the last counts, and the environment only where none is given.
 """
 
 import inspect
@@ -36,6 +37,17 @@ PeerOption = Annotated[
     typer.Option(
         "--peer", metavar="HOST:PORT", help="The node to ask; several with commas, or a Unix socket's path.",
         envvar="FARAMESH_MESH_PEER", show_envvar=False, rich_help_panel=_PANEL,
+    ),
+]  # fmt: skip
+_LaterHome = Annotated[
+    Path | None,
+    typer.Option("--home", metavar="DIR", help="Where the keys and state live.", rich_help_panel=_PANEL),
+]
+_LaterPeer = Annotated[
+    str | None,
+    typer.Option(
+        "--peer", metavar="HOST:PORT", help="The node to ask; several with commas, or a Unix socket's path.",
+        rich_help_panel=_PANEL,
     ),
 ]  # fmt: skip
 FormatOption = Annotated[
@@ -77,12 +89,31 @@ def new_shell() -> Shell:
 Command = TypeVar("Command", bound=Callable[..., Answer])
 
 _GLOBALS: dict[str, tuple[object, object]] = {
-    "home": (HomeOption, None),
-    "peer": (PeerOption, None),
+    "home": (_LaterHome, None),
+    "peer": (_LaterPeer, None),
     "form": (FormatOption, None),
     "quiet": (QuietOption, False),
     "no_color": (NoColorOption, False),
 }
+
+
+def group(about: str) -> typer.Typer:
+    """A group of commands, such as `fleet`. It takes the global options too."""
+    made = typer.Typer(no_args_is_help=True, help=about)
+
+    @made.callback()
+    def globals_(
+        ctx: typer.Context,
+        home: _LaterHome = None,
+        peer: _LaterPeer = None,
+        form: FormatOption = None,
+        quiet: QuietOption = False,
+        no_color: NoColorOption = False,
+    ) -> None:
+        base = ctx.obj if isinstance(ctx.obj, Shell) else new_shell()
+        ctx.obj = base.with_options(home, peer, form, quiet, no_color)
+
+    return made
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Command], Command]:

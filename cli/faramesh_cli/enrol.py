@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli.command import Shell, command
+from faramesh_cli.command import Shell, command, group
 from faramesh_cli.output import Answer
 
 
 def register(app: typer.Typer) -> None:
     """Add `enrol` to the tree."""
-    enrol = typer.Typer(no_args_is_help=True, help="Let hosts into the mesh.")
+    enrol = group("Let hosts into the mesh.")
 
     @command(enrol, "token")
     def token(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli.command import Shell, command, one_target
+from faramesh_cli.command import Shell, command, group, one_target
 from faramesh_cli.output import Answer
 
 InstanceArgument = Annotated[
@@ -37,7 +37,7 @@ class OnAbortName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add `fleet` to the tree."""
-    fleet = typer.Typer(no_args_is_help=True, help="Push policies in stages, stop agents, see the fleet.")
+    fleet = group("Push policies in stages, stop agents, see the fleet.")
     _looking(fleet)
     _moving(fleet)
     _stopping(fleet)

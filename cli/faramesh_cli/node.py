@@ -4,13 +4,13 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli.command import Shell, command
+from faramesh_cli.command import Shell, command, group
 from faramesh_cli.output import Answer
 
 
 def register(app: typer.Typer) -> None:
     """Add `node` to the tree."""
-    node = typer.Typer(no_args_is_help=True, help="The node of this machine.")
+    node = group("The node of this machine.")
 
     @command(node, "join")
     def join(

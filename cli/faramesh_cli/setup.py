@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from faramesh_cli.command import Shell, command
+from faramesh_cli.command import Shell, command, group
 from faramesh_cli.output import Answer
 
 
@@ -18,7 +18,7 @@ class ProfileName(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add `init` and `root` to the tree."""
-    root = typer.Typer(no_args_is_help=True, help="The root of trust: who may sign what.")
+    root = group("The root of trust: who may sign what.")
 
     @command(app, "init")
     def init(

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from faramesh_cli import sim_internet
-from faramesh_cli.command import Shell, command
+from faramesh_cli.command import Shell, command, group
 from faramesh_cli.output import Answer
 
 ScenarioArgument = Annotated[
@@ -26,9 +26,8 @@ EveryOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add `sim` to the tree."""
-    sim = typer.Typer(
-        no_args_is_help=True,
-        help="Simulate a fleet: partitions, faults, hostile peers. The node that runs is the one that ships.",
+    sim = group(
+        "Simulate a fleet: partitions, faults, hostile peers. The node that runs is the one that ships."
     )
 
     @command(sim, "list")

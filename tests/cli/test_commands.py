@@ -158,10 +158,24 @@ def test_a_production_mesh_needs_two_of_three(tmp_path: Path):
 
 def test_global_options_stand_before_or_after_the_command(home: Path):
     before = CliRunner().invoke(app, ["--home", str(home), "--format", "json", "root", "show"])
+    between = CliRunner().invoke(app, ["root", "--home", str(home), "--format", "json", "show"])
     after = CliRunner().invoke(app, ["root", "show", "--format", "json", "--home", str(home)])
-    assert before.exit_code == after.exit_code == 0
-    first, second = json.loads(before.stdout), json.loads(after.stdout)
-    assert first | {"as_of": ""} == second | {"as_of": ""}
+    assert before.exit_code == between.exit_code == after.exit_code == 0
+    first, second, third = (json.loads(each.stdout) for each in (before, between, after))
+    assert first | {"as_of": ""} == second | {"as_of": ""} == third | {"as_of": ""}
+
+
+@pytest.mark.parametrize("group", ["audit", "enrol", "fleet", "node", "root", "sim"])
+def test_global_options_stand_between_a_group_and_its_command(group: str):
+    assert "--peer" in run(group, "--help").stdout
+    assert run(group, "--peer", "m1:7420", "no-such").exit_code == ExitCode.USAGE
+
+
+def test_an_option_that_is_given_counts_before_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FARAMESH_MESH_PEER", "127.0.0.1:2")
+    assert "127.0.0.1:2" in run("fleet", "list", home=home).stderr
+    for typed in (("--peer", "127.0.0.1:1", "fleet", "list"), ("fleet", "--peer", "127.0.0.1:1", "list")):
+        assert "no node answers: 127.0.0.1:1: " in run(*typed, home=home).stderr
 
 
 def test_a_sealed_key_needs_its_passphrase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
