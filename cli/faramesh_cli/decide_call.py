@@ -7,16 +7,17 @@ from faramesh_cli.local import ask_here
 from faramesh_cli.output import Answer
 from faramesh_cli.parsing import arguments_of
 from faramesh_cli.refusal import misused
-from faramesh_mesh.host.call import MAX_TOOL
+from faramesh_mesh.host.call import MAX_TOOL, read_call
 from faramesh_mesh.host.decision import Decision, Effect, Why
+from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime.control.answers import Decided
 from faramesh_mesh.runtime.control.client import ControlClient
 
 
 def decide_call(shell: Shell, tool: str, args: list[str], agent: str) -> Answer:
     """Ask. The exit code says whether it was asked, not what the answer is: `effect` in the JSON does."""
-    if not 0 < len(tool.encode()) <= MAX_TOOL:
-        raise misused(f"a tool's name has 1 to {MAX_TOOL} bytes", "name it like stripe/refund")
+    if isinstance(read_call(tool, {}), Rejected):
+        raise misused(f"a tool's name has 1 to {MAX_TOOL} bytes, all printable", "name it like stripe/refund")
     arguments = json.dumps(arguments_of(args, "--arg")).encode()
 
     async def ask(client: ControlClient) -> Decided:

@@ -14,13 +14,13 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line itself is wrong. The command tree uses the same number."""
     ABORTED = 3
-    """The rollout was aborted, or a gate failed."""
+    """The rollout was aborted; in a simulation, an invariant failed."""
     HELD = 4
     """The rollout is held or inconclusive: it needs an operator."""
     TIMEOUT = 5
     """What was waited for has not happened yet. The action itself stands."""
     REFUSED = 6
-    """Refused before anything was signed: a wrong count, a cap, a conflict, a canary that is the whole fleet."""
+    """Refused before anything was signed: a wrong count, a conflict, a policy that does not compile, a canary that is the whole fleet."""
     NOT_AUTHORISED = 7
     """No key here may do this, the passphrase is wrong, or more keys must sign."""
     PARTIAL = 8

@@ -12,7 +12,7 @@ ArgValue: TypeAlias = "str | int | float | bool | Sequence[ArgValue] | Mapping[s
 """What an argument can be: what JSON can say. A condition on any other type is an evaluation error, so a denial."""
 
 MAX_TOOL = 256
-"""Characters of a tool's name: the longest names in the field, `namespace/tool`, stay under 128."""
+"""Bytes of UTF-8 of a tool's name, here as on the wire: the longest names in the field, `namespace/tool`, stay under 128."""
 MAX_DEPTH = 16
 """Lists and mappings inside each other. A policy's paths go 8 deep; what lies deeper no rule can read."""
 MAX_VALUES = 10_000
@@ -37,12 +37,17 @@ class Call:
 
 def read_call(tool: object, args: object) -> Call | Rejected:
     """A call from untrusted input, for example parsed JSON, within the limits above. Never raises."""
-    if not isinstance(tool, str) or not 0 < len(tool) <= MAX_TOOL or not tool.isprintable():
-        return Rejected(Reason.MALFORMED, f"tool: not a printable name of 1..{MAX_TOOL} characters")
+    if not isinstance(tool, str) or not _is_name(tool):
+        return Rejected(Reason.MALFORMED, f"tool: not a printable name of 1..{MAX_TOOL} bytes")
     if not isinstance(args, dict):
         return Rejected(Reason.MALFORMED, "args: not a mapping")
     problem = _problem(args)
     return Call(tool, args) if problem is None else problem
+
+
+def _is_name(tool: str) -> bool:
+    """Whether a policy can know a tool by this. What is printable has no lone surrogates, so it has bytes."""
+    return 0 < len(tool) <= MAX_TOOL and tool.isprintable() and len(tool.encode()) <= MAX_TOOL
 
 
 def _problem(args: object) -> Rejected | None:

@@ -3,8 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faramesh_mesh.host.call import MAX_CHARACTERS, MAX_DEPTH, MAX_INTEGER, MAX_VALUES, Call, read_call
+from faramesh_mesh.host.call import (
+    MAX_CHARACTERS,
+    MAX_DEPTH,
+    MAX_INTEGER,
+    MAX_TOOL,
+    MAX_VALUES,
+    Call,
+    read_call,
+)
 from faramesh_mesh.records.rejection import Reason, Rejected
+from faramesh_mesh.runtime.control.protocol import LENGTH, frame, read_request
+from faramesh_mesh.runtime.control.requests import Decide
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats() | st.text(max_size=5),
@@ -60,5 +70,11 @@ def test_shared_values_do_not_multiply() -> None:
 
 
 def test_tool_names() -> None:
-    for tool in ("", "x" * 257, "a\nb", None, 7):
+    for tool in ("", "x" * 257, "\u00fc" * 129, "a\nb", "\udcff", None, 7):
         assert isinstance(read_call(tool, {}), Rejected)
+
+
+@given(st.text(min_size=1, max_size=MAX_TOOL + 1))
+def test_a_name_that_passes_in_process_passes_over_the_socket(tool: str) -> None:
+    if isinstance(read_call(tool, {}), Call):
+        assert read_request(frame(Decide("", tool))[LENGTH.size :]) == Decide("", tool)
