@@ -9,10 +9,12 @@ import pytest
 import trio
 import workshop
 from benchmarks.homes import Plan
+from msgspec.structs import replace
 from runtime.meshes import SECONDS, decided, made, running, until
 
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.host import audit
+from faramesh_mesh.records.envelope import MAX_ENVELOPE
 from faramesh_mesh.records.ids import NO_MESH, Digest, MeshId, RecordId
 from faramesh_mesh.records.kind import Kind
 from faramesh_mesh.records.labels import NO_REGION
@@ -65,6 +67,7 @@ from faramesh_mesh.runtime.store import Store, StoreFullError
 from faramesh_mesh.runtime.tls import Lane, open_context, server_context
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
+from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import verify
 
 ID, MESH, KEY = RecordId(b"i" * 32), MeshId(b"m" * 32), workshop.signer("ops").id
@@ -171,6 +174,85 @@ async def test_an_operator_reads_everything_and_believes_only_signatures(tmp_pat
         assert await client.body(Digest(bytes(32))) is None
         assert (await client.links()).links[0].node == nodes[1].id
         assert (await client.counters())["records"] == len(plan.author.records)
+
+
+def grown(plan: Plan, count: int) -> tuple[bytes, ...]:
+    """So many further roots, each nearly as large as one may be. The last one names the key `late`."""
+    chain, made = plan.author.chain, []
+    keys = (
+        *chain.current.keys,
+        *(
+            workshop.role_key(
+                f"spare {number}", workshop.ENROLLER, f"region in ({'x' * 60}{number:02},{'y' * 60})"
+            )
+            for number in range(60)
+        ),
+    )
+    for version in range(2, count + 2):
+        late = (workshop.role_key("late", workshop.ENROLLER),) if version == count + 1 else ()
+        document = replace(
+            chain.current, version=version, previous=chain.ids[-1], keys=(*keys, *late),
+        )  # fmt: skip
+        made.append(workshop.seal(document, chain.mesh, ("ops",)))
+        longer = chain.extend(made[-1], verify)
+        assert isinstance(longer, RootChain), longer
+        chain = longer
+    plan.author.chain = chain
+    plan.author.records.succeed(chain)
+    return tuple(made)
+
+
+async def test_pages_of_large_roots_and_records_fit_their_frames_and_go_on_in_one_pull(tmp_path):
+    plan = made(tmp_path, 1)
+    first = plan.author.chain
+    roots = grown(plan, 120)
+    assert sum(map(len, roots)) > protocol.MAX_MESSAGE
+    label = {f"l{number}": "x" * 128 for number in range(12)}
+    records = tuple(plan.author.enrol(f"a{number}", **label).envelope for number in range(400))
+    assert sum(map(len, records)) > protocol.PAGE
+    async with running(*plan.members) as (node,), connect(str(node.socket), first.mesh) as giver:
+        outcomes = await giver.offer(records, roots)
+        assert not [each.rejected for each in outcomes if each.rejected]
+        async with connect(at(plan), first.mesh, plan.operator, first) as client:
+            page = await client.pull(1)
+            assert page.roots
+            assert page.records
+            held = RecordSet(first)
+            pulled = await client.pull_into(held)
+        assert held.chain.version == 121
+        assert pulled.equal
+        assert not pulled.refused
+        async with connect(at(plan), first.mesh, plan.operator) as client:  # that holds no root at all
+            assert (await client.info()).root_version == 121
+
+
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+async def test_a_node_whose_key_is_named_in_a_later_page_of_roots_proves_itself(tmp_path, over):
+    plan = made(tmp_path, 1)
+    first = plan.author.chain
+    roots = grown(plan, 100)
+    old = next(record for record in plan.author.records.in_order() if record.kind is Kind.ENROLMENT)
+    node_key = workshop.node_signer("n00")
+    moved = plan.author.enrol("n00", "moon", by="late", supersedes=(old.id,))
+    assert moved.payload.node == node_key.public
+    async with running(*plan.members) as (node,):
+        async with connect(str(node.socket), first.mesh) as giver:
+            assert not [
+                each.rejected for each in await giver.offer((moved.envelope,), roots) if each.rejected
+            ]
+        target = at(plan) if over == "tcp" else str(node.socket)
+        async with connect(target, first.mesh, plan.operator, first) as client:
+            assert [each.region for each in client.enrolments] == ["moon"]
+            assert client.chain.version == 101
+
+
+def test_the_largest_answers_fit_a_message():
+    roots = (bytes(MAX_ENVELOPE),) * (protocol.PAGE // MAX_ENVELOPE)
+    record = bytes(Kind.ENROLMENT.max_payload + 128)
+    page = RecordPage(roots, (record,) * (protocol.PAGE // len(record) + 1), 2**40, 2**40, bytes(16))
+    greeted = Challenge(MESH, roots, bytes(32), (record,) * 64, bytes(32), bytes(64))
+    for answer in (page, greeted):
+        assert len(protocol.frame(answer)) <= protocol.MAX_MESSAGE
 
 
 async def test_a_node_says_where_its_agent_is_enrolled_now(tmp_path):

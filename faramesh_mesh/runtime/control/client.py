@@ -149,7 +149,7 @@ class ControlClient:
     async def pull_into(self, records: RecordSet, on_added: Callable[[Record], None] | None = None) -> Pulled:
         """Bring into `records` what it lacks and this node holds, each record verified here.
 
-        First everything past the frontier; if the fingerprints differ after that (forks, gaps), by ids.
+        First the roots, page after page, because records are verified by them; then everything past the frontier; if the fingerprints differ after that (forks, gaps), by ids.
         `on_added` is called with each new record, in order (for `Fleet.apply`). New roots reach `records.chain`.
         """
         added: list[Record] = []
@@ -168,7 +168,10 @@ class ControlClient:
         frontier, start = tuple(records.frontier.items()), 0
         while True:
             page = await self.pull(records.chain.height, frontier, start)
-            records.succeed(self._extended(records.chain, page.roots))
+            longer = self._extended(records.chain, page.roots)
+            if longer.height > records.chain.height:
+                records.succeed(longer)
+                continue  # there may be more of them, and these records may need those
             take(page.records)
             if page.next is None:
                 break
@@ -340,12 +343,17 @@ class ControlClient:
         self, mesh: MeshId | None, chain: RootChain | None, signer: Signer | None, certificate: bytes
     ) -> None:
         """The handshake; `connect` does it. Raises `Untrusted` when the other side proves nothing."""
-        nonce = os.urandom(NONCE_SIZE)
-        greeting = Greeting(mesh or NO_MESH, 0 if chain is None else chain.height, nonce)
-        challenge = await self._ask(greeting, Challenge, CONNECT_SECONDS)
-        checked = hello.check_node(challenge, chain, mesh, certificate, nonce, verify)
-        if isinstance(checked, str):
-            raise Untrusted(f"{self._target}: {checked}")
+        while True:
+            nonce = os.urandom(NONCE_SIZE)
+            height = 0 if chain is None else chain.height
+            challenge = await self._ask(Greeting(mesh or NO_MESH, height, nonce), Challenge, CONNECT_SECONDS)
+            checked = hello.check_node(challenge, chain, mesh, certificate, nonce, verify)
+            if not isinstance(checked, str):
+                break
+            longer = hello.follow(challenge, chain, mesh, verify)
+            if isinstance(longer, str) or longer.height <= height:
+                raise Untrusted(f"{self._target}: {checked}")
+            chain = longer  # its key may be named in roots that are still to come
         self._chain, self.enrolments = checked
         self.node = hello.node_of(challenge)
         if signer is not None:

@@ -16,7 +16,7 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.control import answers, hello, requests
 from faramesh_mesh.runtime.control.answers import Answer, Challenge, Code, Failed, Hearing
-from faramesh_mesh.runtime.control.holdings import MAX_PAGE_RECORDS, MAX_STATUSES
+from faramesh_mesh.runtime.control.holdings import MAX_PAGE_RECORDS, MAX_ROOTS, MAX_STATUSES
 from faramesh_mesh.runtime.control.host_answers import MAX_COUNTERS
 from faramesh_mesh.runtime.control.protocol import PAGE
 from faramesh_mesh.runtime.control.requests import MAX_IDS, Request
@@ -27,8 +27,8 @@ from faramesh_mesh.trust.keys import Signer
 
 OFFER_SECONDS = 20.0
 """How long an offer may wait for the disk. Shorter than what the client waits for an answer, so that it hears why."""
-_MAX_ROOTS = 64
-"""Roots in one page: 19 KiB each at most, so a page of nothing else still fits a message."""
+_FRAMING = 5
+"""Bytes around a blob in a message."""
 
 
 @dataclass(slots=True)
@@ -83,6 +83,8 @@ class Desk:
     async def answer(self, request: Request, session: Session) -> Answer:  # noqa: C901, PLR0912 - a case a request
         """The answer to one request of a client that may ask."""
         match request:
+            case requests.Greeting() if session.local:
+                return self.challenge(request, session)  # of one that is more than a page of roots behind
             case requests.Greeting() | requests.Proof():
                 return Failed(Code.MALFORMED, "the handshake is over")
             case requests.AskInfo():
@@ -131,7 +133,7 @@ class Desk:
         )
         return Challenge(
             chain.mesh,
-            chain.documents[chain.lacking(greeting.root_version) :][:_MAX_ROOTS],
+            _roots(chain, greeting.root_version),
             self._signer.public,
             tuple(each.record.envelope for each in enrolled if each is not None)[:64],
             session.server_nonce,
@@ -174,11 +176,7 @@ class Desk:
         if request.start == 0 or request.frontier != session.frontier:
             session.frontier, session.beyond = request.frontier, records.after(dict(request.frontier))
         found, end = _fill(session.beyond, request.start)
-        roots = (
-            records.chain.documents[records.chain.lacking(request.root_version) :][:_MAX_ROOTS]
-            if request.start == 0
-            else ()
-        )
+        roots = _roots(records.chain, request.root_version) if request.start == 0 else ()
         if end is None:
             session.beyond = []
         return answers.RecordPage(roots, found, end, len(records), records.trie.fingerprint)
@@ -203,7 +201,7 @@ class Desk:
             record = records.get(record_id)
             if record is not None:
                 found.append(record.envelope)
-                room -= len(record.envelope)
+                room -= len(record.envelope) + _FRAMING
         return answers.RecordPage((), tuple(found), following, len(records), records.trie.fingerprint)
 
     def _statuses(self, request: requests.AskStatuses) -> answers.StatusPage:
@@ -311,6 +309,18 @@ class Desk:
         )
 
 
+def _roots(chain: RootChain, height: int) -> tuple[bytes, ...]:
+    """One page of the roots that somebody with so many lacks: at least one, and otherwise no more than `PAGE` bytes."""
+    found: list[bytes] = []
+    room = PAGE
+    for root in chain.documents[chain.lacking(height) :]:
+        room -= len(root) + _FRAMING
+        if (found and room < 0) or len(found) == MAX_ROOTS:
+            break
+        found.append(root)
+    return tuple(found)
+
+
 def _fill(records: list[Record], start: int) -> tuple[tuple[bytes, ...], int | None]:
     """One page of envelopes from a place in a list on, and where the next one begins."""
     found: list[bytes] = []
@@ -319,5 +329,5 @@ def _fill(records: list[Record], start: int) -> tuple[tuple[bytes, ...], int | N
         if room <= 0 or len(found) == MAX_PAGE_RECORDS:
             return tuple(found), at
         found.append(records[at].envelope)
-        room -= len(records[at].envelope)
+        room -= len(records[at].envelope) + _FRAMING
     return tuple(found), None

@@ -58,19 +58,11 @@ def proven_role(
     return key if verify(key.public, signed, proof.signature) else None
 
 
-def check_node(
-    challenge: Challenge,
-    chain: RootChain | None,
-    expected: MeshId | None,
-    certificate: bytes,
-    client_nonce: bytes,
-    verify: Verify,
-) -> tuple[RootChain, tuple[Enrolment, ...]] | str:
-    """Whether the other side is a node of the mesh: the chain with what it sent, and its enrolments; or why not.
-
-    `chain` is what the client holds already, None to begin from `expected`, the pinned mesh id. Whether an enrolment
-    was revoked only shows after a pull; a node that lies about that can still only withhold.
-    """
+def follow(
+    challenge: Challenge, chain: RootChain | None, expected: MeshId | None, verify: Verify
+) -> RootChain | str:
+    """The chain with the roots that a challenge brings, or why they are none. It may end before the node's own: then
+    a second greeting brings more."""
     roots = challenge.roots
     if chain is None:
         if not roots:
@@ -86,6 +78,26 @@ def check_node(
         if isinstance(extended, Rejected):
             return f"its chain of roots was refused: {extended}"
         chain = extended
+    return chain
+
+
+def check_node(
+    challenge: Challenge,
+    chain: RootChain | None,
+    expected: MeshId | None,
+    certificate: bytes,
+    client_nonce: bytes,
+    verify: Verify,
+) -> tuple[RootChain, tuple[Enrolment, ...]] | str:
+    """Whether the other side is a node of the mesh: the chain with what it sent, and its enrolments; or why not.
+
+    `chain` is what the client holds already, None to begin from `expected`, the pinned mesh id. Whether an enrolment
+    was revoked only shows after a pull; a node that lies about that can still only withhold.
+    """
+    longer = follow(challenge, chain, expected, verify)
+    if isinstance(longer, str):
+        return longer
+    chain = longer
     signed = server_bytes(chain.mesh, certificate, client_nonce, challenge.nonce)
     if not verify(challenge.node, signed, challenge.signature):
         return "its proof over this connection does not hold: somebody may be in between"

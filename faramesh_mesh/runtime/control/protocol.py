@@ -24,7 +24,7 @@ MAX_MESSAGE = MAX_BODY + 262_144
 MAX_GREETING = 4_096
 """Bytes of a message of a client that has not proved itself."""
 PAGE = 524_288
-"""Bytes of records, statuses or audit entries after which a page ends."""
+"""Bytes after which a page of roots or of records ends. One of each, as an answer to a pull carries, fits a message."""
 
 
 @dataclass(frozen=True, slots=True)

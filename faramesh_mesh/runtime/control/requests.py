@@ -38,8 +38,8 @@ MAX_WAIT_MS = 30_000
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """The mesh that the client has pinned (`NO_MESH` where it takes what comes, on the Unix socket only) and the
-    version of the root it holds, 0 for none."""
+    """The mesh that the client has pinned (`NO_MESH` where it takes what comes, on the Unix socket only) and how many
+    root documents it holds. A client that is more roots behind than one challenge brings may greet again."""
 
     TAG: ClassVar[int] = 1
     mesh: MeshId

@@ -9,7 +9,7 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime.control import hello, protocol
 from faramesh_mesh.runtime.control.answers import Answer, Code, Failed, Outcomes, Welcome
 from faramesh_mesh.runtime.control.desk import Desk, Session
-from faramesh_mesh.runtime.control.requests import Greeting, Proof
+from faramesh_mesh.runtime.control.requests import Greeting, Proof, Request
 from faramesh_mesh.runtime.driver import Opened
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.places import Places
@@ -138,20 +138,23 @@ class ControlServer:
 
     async def _greet(self, wire: _Wire, session: Session) -> None:
         with trio.move_on_after(GREETING_SECONDS):
-            greeting = protocol.read_request(await wire.request(protocol.MAX_GREETING, None), proven=False)
-            if not isinstance(greeting, Greeting):
+            message, told = await self._unproven(wire), 0
+            if not isinstance(message, Greeting):
                 await self._refuse(wire, Code.MALFORMED, "the first message greets")
-            challenge = self._desk.challenge(greeting, session)
-            await wire.answer(challenge)
-            if isinstance(challenge, Failed):
-                raise _EndedError("another mesh")
-            if session.proven:
-                return
-            proof = protocol.read_request(await wire.request(protocol.MAX_GREETING, None), proven=False)
-            if not isinstance(proof, Proof):
+            while isinstance(message, Greeting) and message.root_version >= told:
+                challenge = self._desk.challenge(message, session)
+                await wire.answer(challenge)
+                if isinstance(challenge, Failed):
+                    raise _EndedError("another mesh")
+                if session.proven:
+                    return
+                # Who greets again has taken in all roots it was told and is told the rest: each goes over once.
+                told = message.root_version + max(1, len(challenge.roots))
+                message = await self._unproven(wire)
+            if not isinstance(message, Proof):
                 await self._refuse(wire, Code.NOT_AUTHORISED, "over TCP, prove a role key of this mesh first")
             key = hello.proven_role(
-                proof,
+                message,
                 self._desk.chain,
                 session.certificate,
                 session.client_nonce,
@@ -167,6 +170,9 @@ class ControlServer:
             await wire.answer(Welcome())
             return
         raise _EndedError(f"no proof within {GREETING_SECONDS:g} s")
+
+    async def _unproven(self, wire: _Wire) -> Request | Rejected:
+        return protocol.read_request(await wire.request(protocol.MAX_GREETING, None), proven=False)
 
     async def _refuse(self, wire: _Wire, code: Code, text: str) -> NoReturn:
         await wire.answer(Failed(code, text))
