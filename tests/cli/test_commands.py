@@ -359,7 +359,7 @@ def test_no_node_to_ask_says_how_to_name_one(home: Path, policy: str):
 def test_a_node_that_does_not_answer_is_named(home: Path):
     result = run("--peer", "127.0.0.1:1", "fleet", "list", home=home)
     assert result.exit_code == ExitCode.ERROR
-    assert "no node answers: 127.0.0.1:1" in result.stderr
+    assert "no node answers: 127.0.0.1:1: Connection refused; is the node running?" in result.stderr
 
 
 def test_an_error_for_programs(home: Path):

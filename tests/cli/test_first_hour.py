@@ -25,6 +25,20 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         yield made
 
 
+def refuses_what_cannot_be(lab: Lab, rollout: str) -> None:
+    """What cannot be is said with what can."""
+    refused = lab.type("fleet", "promote", rollout, "--to-stage", "9", code=6).err
+    assert (
+        f"there is no stage 9: {rollout} has 3\n  unchanged: nothing was signed\n  next: open the next"
+        in refused
+    )
+    restored = lab.type("fleet", "restore", rollout, "--same-policy", "-m", "x", code=2).err
+    assert (
+        f"{rollout} is a rollout, not a kill\n  unchanged: nothing was signed\n  next: give the id"
+        in restored
+    )
+
+
 def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
     policy, corrected = tmp_path / "refunds.fpl", tmp_path / "refunds2.fpl"
     policy.write_text(POLICY)
@@ -47,6 +61,8 @@ def test_from_an_empty_folder_to_a_kill_and_back(lab: Lab, tmp_path: Path):
     others = [name for name in lab.nodes if name != canary]
     assert all(lab.decide(name, 60).startswith("DENY (no policy yet)") for name in others)
     assert "is under way" in lab.type(*push, "--confirm-count", "3", code=6).err
+
+    refuses_what_cannot_be(lab, rollout)
 
     # A hold freezes it, with the reason in the way of whoever would go on.
     lab.type("fleet", "hold", rollout, "--reason", "looking at INC-87")

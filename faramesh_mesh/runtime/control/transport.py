@@ -67,5 +67,7 @@ def cause_of(error: Exception) -> str:
     cause: BaseException = error.__cause__ or error
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
+    if isinstance(cause, ConnectionError) and cause.errno is not None:
+        return os.strerror(cause.errno)  # without the address, which whoever asks has said already
     said = cause.strerror if isinstance(cause, OSError) else None
     return said or str(cause) or type(cause).__name__
