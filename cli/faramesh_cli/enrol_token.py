@@ -44,6 +44,11 @@ def make_token(
             "a token with --duty enrol carries the enrol key and is for one machine: --uses 1",
             "the other machines get a token without --duty, good for as many as you like",
         )
+    if carries_key and seeds:
+        raise misused(
+            "a token with --duty enrol carries no address: the first machine enrols itself and asks nobody",
+            "leave --seed out; the other machines get a token without --duty",
+        )
     home = operator(shell)
     held = open_key(shell, home, (Role.ENROL,), key)
     seed, expires = os.urandom(32), now_ms() + lasting

@@ -63,6 +63,7 @@ WRONG: list[tuple[tuple[str, ...], ExitCode, str]] = [
     (("enrol", "token", "--uses", "1", "--ttl", "60"), ExitCode.USAGE, "--ttl: '60' is not a duration"),
     (("enrol", "token", "--uses", "1", "--ttl", "1h", "--label", "eu"), ExitCode.USAGE, "'eu' is not a label"),
     (("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "cook"), ExitCode.USAGE, "'cook' is not a duty"),
+    (("enrol", "token", "--uses", "1", "--ttl", "1h", "--duty", "enrol", "--seed", "m1"), ExitCode.USAGE, "no address"),
     (("enrol", "token", "--uses", "1", "--ttl", "1h"), ExitCode.ERROR, "no mesh here"),
     (("node", "join", "hello"), ExitCode.USAGE, "this is not a join token"),
     (("node", "run"), ExitCode.ERROR, "belongs to no mesh yet"),
