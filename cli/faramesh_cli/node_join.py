@@ -100,7 +100,7 @@ def join_mesh(shell: Shell, wanted: Wanted) -> Answer:
             str(error),
             unchanged="nothing but an unused key was written"
             + ("" if denied else "; the same token may be tried again"),
-            todo="have another token made: faramesh-mesh enrol token"
+            todo="do what the node says, then join again; faramesh-mesh enrol token makes another token"
             if denied
             else "see that a node runs there, or name another one with --seed HOST:PORT",
             exit_code=ExitCode.NOT_AUTHORISED if denied else ExitCode.ERROR,
