@@ -69,6 +69,7 @@ def subject_of(known: Knowledge, record: Record) -> Subject:
             raise Refusal(
                 f"{record.short} takes no second signature: one key does for a {record.kind.name.lower()}",
                 unchanged="nothing was signed",
+                todo="nothing: it is in force already",
                 exit_code=ExitCode.REFUSED,
             )
 

@@ -79,6 +79,7 @@ def _any_signer(known: Knowledge, wanted: str | None) -> KeyId:
     if not able:
         raise Refusal(
             f"no key {'' if wanted is None else f'named {wanted} '}may abort",
+            unchanged="nothing was signed",
             todo="see faramesh-mesh root show",
             exit_code=ExitCode.NOT_AUTHORISED,
         )
@@ -109,6 +110,7 @@ def _refuse_ended(view: RolloutView, preview: AbortPreview) -> None:
     raise Refusal(
         f"{view.record.short} is {view.status.value} already{why}: an abort would change nothing",
         unchanged="nothing was signed",
+        todo="see what runs with faramesh-mesh fleet list; bring another policy with fleet push",
         exit_code=ExitCode.REFUSED,
     )
 

@@ -42,12 +42,14 @@ async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | Non
             raise Refusal(
                 f"{view.record.short} is {view.status.value}: there is nothing to {kind.name.lower()}",
                 unchanged="nothing was signed",
+                todo="see faramesh-mesh fleet status for the rollouts under way",
                 exit_code=ExitCode.REFUSED,
             )
         if kind is Kind.RELEASE and not view.holds:
             raise Refusal(
                 f"{view.record.short} has no hold to release{f' ({view.why})' if view.why else ''}",
                 unchanged="nothing was signed",
+                todo=f"see faramesh-mesh fleet status {view.record.short}",
                 exit_code=ExitCode.REFUSED,
             )
         if (

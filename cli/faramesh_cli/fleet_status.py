@@ -100,7 +100,11 @@ def progress_of(known: Knowledge, rollout: RecordId) -> Progress:
     """A rollout as attested by verified statuses."""
     view = known.fleet.rollout(rollout)
     if view is None:
-        raise Refusal("that rollout is not held")
+        raise Refusal(
+            "that rollout is not held",
+            unchanged="nothing was signed",
+            todo="see faramesh-mesh fleet status for those that are",
+        )
     running, pending, silent, nacks = [], [], [], []
     for agent in view.cohort:
         report, heard = known.report(agent), known.heard_of(agent)

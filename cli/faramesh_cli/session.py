@@ -118,6 +118,7 @@ class Session:
             raise Refusal(
                 f"key {self.key.name} lacks the role {spelled(roles)}",
                 unchanged="nothing was signed",
+                todo="name a key that has it with --key: see faramesh-mesh root show",
                 exit_code=ExitCode.NOT_AUTHORISED,
             )
         home, _ = self._signing()
