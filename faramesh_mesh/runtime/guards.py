@@ -83,23 +83,13 @@ class Guard:
             raise CallStoppedError(self.call, self._why)
 
     def __enter__(self) -> "Guard":
-        self._block = _block_here()
-        self._flight = self._enforcement.begin(self.call, self._stop, self._agent)
-        decision = self._flight.decision
-        if not decision.permits:
-            raise (CallDeferredError if decision.effect is Effect.DEFER else CallDeniedError)(
-                self.call, decision
-            )
-        if self._why is not None:
-            self._block.abandon()
-            raise CallStoppedError(self.call, self._why)
-        self._token = _current.set(self)
-        self._block.enter()
+        self._begin()
+        try:
+            self._resume()
+        except BaseException:
+            self._end()
+            raise
         return self
-
-    def _stop(self, decision: Decision) -> None:
-        self._why = decision
-        self._block.stop()
 
     def __exit__(
         self,
@@ -107,13 +97,71 @@ class Guard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._end()
+        self._pause(kind, error, trace)
+
+    def _begin(self) -> None:
+        """Decide the call; from now on a kill is heard."""
+        self._flight = self._enforcement.begin(self.call, self._stop, self._agent)
+        decision = self._flight.decision
+        if not decision.permits:
+            raise (CallDeferredError if decision.effect is Effect.DEFER else CallDeniedError)(
+                self.call, decision
+            )
+
+    def _end(self) -> None:
         if self._flight is not None:
             self._flight.end()
+
+    def _resume(self) -> None:
+        """Enter the block that a kill stops. It is known before `_why` is read: a kill that comes in between is
+        seen by one or the other."""
+        self._block = _block_here()
+        if self._why is not None:
+            self._block.abandon()
+            raise CallStoppedError(self.call, self._why)
+        self._token = _current.set(self)
+        self._block.enter()
+
+    def _stop(self, decision: Decision) -> None:
+        self._why = decision
+        self._block.stop()
+
+    def _pause(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the block. A `CallStoppedError` where a kill has interrupted it."""
         if self._token is not None:
             _current.reset(self._token)
+            self._token = None
         interrupted = self._block.leave(kind, error, trace)
         if interrupted and self._why is not None:
             raise CallStoppedError(self.call, self._why) from None
+
+
+class SteppedGuard(Guard):
+    """A call in flight that runs in steps, as a generator does: a `with` statement around each of them, between `begin`
+    and `end`. A kill cancels the step under way, and the next one raises `CallStoppedError`."""
+
+    def begin(self) -> None:
+        """Decide the call. Raises `CallDeniedError`, `CallDeferredError`."""
+        self._begin()
+
+    def end(self) -> None:
+        """The call is over."""
+        self._end()
+
+    def __enter__(self) -> "SteppedGuard":
+        self._resume()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pause(kind, error, trace)
 
 
 _current: ContextVar[Guard | None] = ContextVar("faramesh_mesh_guard", default=None)

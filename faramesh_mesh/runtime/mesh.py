@@ -11,15 +11,14 @@ gate or read the node's key. Where agents run untrusted code, run the node as it
 node a host, not one a worker.
 """
 
-import inspect
 from collections.abc import Callable, Mapping
-from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from faramesh_mesh.host.call import NO_ARGS, ArgValue, Call
+from faramesh_mesh.host.call import ArgValue, Call
 from faramesh_mesh.host.decision import Decision
+from faramesh_mesh.runtime.governing import Terms, govern
 from faramesh_mesh.runtime.guards import Enforcement, Guard
 from faramesh_mesh.runtime.remote import RemoteGate
 
@@ -78,36 +77,16 @@ class Mesh:
         agent: str | None = None,
         arguments: Callable[..., Mapping[str, ArgValue]] | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-        """Put a function, sync or async, under the policy: each call of it is a call of `tool`.
+        """Put a function of any kind under the policy: each call of it is a call of `tool`. See `governing`.
 
-        `arguments` makes of the function's own arguments what the policy sees; without it, all of them by name.
+        `arguments` makes of the function's own arguments what the policy sees; without it, all of them by name, a
+        method's `self` left out. Raises `TypeError` for what cannot be held.
         """
 
+        terms = Terms(self._enforcement, tool, agent, arguments)
+
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
-            signature = inspect.signature(function)
-
-            def call_of(*args: P.args, **kwargs: P.kwargs) -> Call:
-                if arguments is not None:
-                    return Call(tool, arguments(*args, **kwargs))
-                bound = signature.bind(*args, **kwargs)
-                bound.apply_defaults()
-                return Call(tool, dict(bound.arguments) or NO_ARGS)
-
-            if inspect.iscoroutinefunction(function):
-
-                @wraps(function)
-                async def governed_async(*args: P.args, **kwargs: P.kwargs) -> object:
-                    with self.guard(call_of(*args, **kwargs), agent):
-                        return await function(*args, **kwargs)
-
-                return cast("Callable[P, R]", governed_async)
-
-            @wraps(function)
-            def governed(*args: P.args, **kwargs: P.kwargs) -> R:
-                with self.guard(call_of(*args, **kwargs), agent):
-                    return function(*args, **kwargs)
-
-            return governed
+            return govern(function, terms)
 
         return decorate
 
