@@ -97,7 +97,8 @@ class Mesh:
         return isinstance(self._node, HostedNode) and self._node.wait_ready(timeout)
 
     def close(self) -> None:
-        """Stop the node, or disconnect. Every later decision is a denial."""
+        """Stop the node, or disconnect. Every later decision is a denial; calls in flight run on, and no kill reaches
+        them any more."""
         self._node.close()
 
     def __enter__(self) -> "Mesh":

@@ -19,6 +19,9 @@ WATCH_MS = 10_000
 """How long the node may keep a question for changes."""
 AGAIN_SECONDS = 0.5
 """Between attempts to ask a node that does not answer."""
+_CLOSED = Decision(Effect.DENY, Why.POISONED, text="the connection to the node was closed")
+_UNJUDGED = frozenset({Why.STALE_SNAPSHOT, Why.NOT_READY})
+"""Answers of a node that has stopped or does not know yet: a kill may be behind them."""
 
 
 class RemoteFlight:
@@ -49,8 +52,8 @@ class RemoteGate:
     """Decides by asking. While calls are in flight a thread watches for kills; it ends with `close`."""
 
     def __init__(self, target: str) -> None:
+        self._target = target
         self._client = LocalClient(target)
-        self._watch_client = LocalClient(target)
         self._flights: dict[int, RemoteFlight] = {}
         self._tickets = count()
         self._closed = threading.Event()
@@ -58,7 +61,15 @@ class RemoteGate:
         self._starting = threading.Lock()
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
-        """The answer of the node; a denial if there is none. Blocks for a round trip on this machine."""
+        """The answer of the node; a denial if there is none, and once this is closed. Blocks for a round trip on
+        this machine."""
+        decision = _CLOSED if self._closed.is_set() else self._asked(call, agent)
+        if self._closed.is_set():  # meanwhile: nobody would watch over the call
+            self._client.close()
+            return _CLOSED
+        return decision
+
+    def _asked(self, call: Call, agent: str | None) -> Decision:
         try:
             arguments = json.dumps(call.args, allow_nan=False, separators=(",", ":"), default=dict).encode()
             answer = self._client.ask(Decide(agent or "", call.tool, arguments))
@@ -81,7 +92,7 @@ class RemoteGate:
         return flight
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Every later decision is a denial; calls in flight run on, and no kill reaches them."""
         self._closed.set()
         self._client.close()
 
@@ -92,27 +103,36 @@ class RemoteGate:
                 self._watcher.start()
 
     def _watch(self) -> None:
-        """Ask the node anew about every call in flight whenever something changed. Decisions that this asks
-        for are counted by the node like any other."""
-        generation = 0
+        """Ask the node anew about every call in flight whenever something changed, and after every new connection: a
+        node that was restarted counts its changes from one again. Decisions that this asks for are counted by the
+        node like any other."""
+        client = LocalClient(self._target)  # its own: after a fork nobody would let go of its lock
+        known = 0
         try:
             while not self._closed.is_set():
                 try:
-                    answer = self._watch_client.ask(Watch(generation, WATCH_MS), WATCH_MS / 1_000 + 2.0)
+                    answer = client.ask(Watch(known, WATCH_MS), WATCH_MS / 1_000 + 2.0, again=False)
                 except ControlError:
+                    known = 0
                     self._closed.wait(AGAIN_SECONDS)
                     continue
-                if isinstance(answer, Changes) and answer.generation != generation:
-                    generation = answer.generation
-                    self._judge_flights()
+                if isinstance(answer, Changes) and answer.generation != known:
+                    known = answer.generation
+                    if not self._judge_flights():
+                        known = 0
+                        self._closed.wait(AGAIN_SECONDS)
         finally:
-            self._watch_client.close()
+            client.close()
 
-    def _judge_flights(self) -> None:
+    def _judge_flights(self) -> bool:
+        """Stop the calls in flight that are killed. Whether the node knew of each."""
+        judged = True
         for flight in tuple(self._flights.values()):
             decision = self.decide(flight.call, flight.agent)
             if decision.why.stops_calls and flight.end():
                 flight.cancel(decision)
+            judged = judged and decision.why not in _UNJUDGED
+        return judged
 
 
 def _decision(decided: Decided) -> Decision:

@@ -36,8 +36,12 @@ class LocalClient:
         self._sock: socket.socket | None = None
         self._pid = os.getpid()
 
-    def ask(self, request: Request, seconds: float = ANSWER_SECONDS) -> Answer:
-        """One request, one answer. Raises `Unreachable`, `Refused`, `Untrusted`."""
+    def ask(self, request: Request, seconds: float = ANSWER_SECONDS, *, again: bool = True) -> Answer:
+        """One request, one answer. Raises `Unreachable`, `Refused`, `Untrusted`.
+
+        `again` is false for a request that means something to one run of the node only: where the connection broke
+        since the last one it is `Unreachable`, and not asked of a node that was restarted.
+        """
         with self._turn:
             if self._pid != os.getpid():  # a fork shares the connection with its parent: leave it alone
                 self._sock, self._pid = None, os.getpid()
@@ -45,7 +49,7 @@ class LocalClient:
             try:
                 return self._exchange(request, seconds)
             except Unreachable:
-                if fresh:
+                if fresh or not again:
                     raise
                 return self._exchange(request, seconds)  # the node may have been restarted since
 

@@ -1,0 +1,167 @@
+"""The gate of a node in another process: nothing is permitted once it is closed, and no kill is missed over a restart."""
+
+import os
+import socket
+import threading
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from runtime.meshes import PAY
+
+from faramesh_mesh.host.decision import Effect, Why
+from faramesh_mesh.records.ids import MeshId
+from faramesh_mesh.runtime.control import protocol
+from faramesh_mesh.runtime.control.answers import Challenge, Changes, Decided
+from faramesh_mesh.runtime.control.requests import Decide, Greeting, Watch
+from faramesh_mesh.runtime.guards import CallDeniedError
+from faramesh_mesh.runtime.mesh import Mesh
+
+PERMIT, KILLED, NOT_READY = (Effect.PERMIT, Why.RULE), (Effect.DENY, Why.KILLED), (Effect.DENY, Why.NOT_READY)
+SOON = 4.0
+"""Less than a node keeps a question for changes."""
+
+
+class Node:
+    """What a node answers on its socket, as it is told."""
+
+    def __init__(self, path, generation=5, says=PERMIT):
+        self.generation, self.says, self.asked = generation, says, 0
+        self.let_go = threading.Event()
+        self.let_go.set()
+        self._path, self._open, self._stopped = path, [], False
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(path)
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def stop(self):
+        self._stopped = True
+        for sock in (self._listener, *self._open):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            sock.close()
+        Path(self._path).unlink()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                self._open.append(self._listener.accept()[0])
+                threading.Thread(target=self._serve, args=(self._open[-1],), daemon=True).start()
+
+    def _serve(self, sock):
+        with suppress(OSError, EOFError):
+            file = sock.makefile("rb")
+            while head := file.read(4):
+                request = protocol.read_request(file.read(*protocol.LENGTH.unpack(head)))
+                sock.sendall(protocol.frame(self._answer(request)))
+
+    def _answer(self, request):
+        match request:
+            case Greeting():
+                return Challenge(MeshId(bytes(32)), (), bytes(32), (), bytes(32), bytes(64))
+            case Decide():
+                self.asked += 1
+                effect, why = self.says
+                self.let_go.wait()
+                return Decided(effect.value, why.value, "", 0, None, None, "", "", self.generation)
+            case Watch(generation):
+                while self.generation <= generation and not self._stopped:
+                    time.sleep(0.01)
+                return Changes(self.generation)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return str(tmp_path / "s")
+
+
+@pytest.fixture
+def node(path):
+    node = Node(path)
+    yield node
+    if Path(path).exists():
+        node.stop()
+
+
+@pytest.fixture
+def mesh(path, node):
+    with Mesh.connect(path) as mesh:
+        assert mesh.decide(PAY).permits
+        yield mesh
+
+
+def stops(guard, within=SOON):
+    end = time.monotonic() + within
+    while not guard.stopped and time.monotonic() < end:
+        time.sleep(0.01)
+    return guard.stopped
+
+
+def test_a_connection_that_was_closed_denies(mesh):
+    """Fails where a closed gate connects anew when it is asked."""
+    mesh.close()
+    decision = mesh.decide(PAY)
+    assert (decision.effect, decision.why) == (Effect.DENY, Why.POISONED)
+    with pytest.raises(CallDeniedError), mesh.guard(PAY):
+        raise AssertionError("it must not run")
+
+
+def test_an_answer_that_comes_after_the_connection_was_closed_is_a_denial(mesh, node):
+    """Fails where only the question looks whether the gate is closed: nothing would watch over the call."""
+    node.let_go.clear()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(mesh.decide(PAY)))
+    before = node.asked
+    asking.start()
+    while node.asked == before:
+        time.sleep(0.01)
+    mesh._node._closed.set()
+    node.let_go.set()
+    asking.join()
+    assert answers[0].why is Why.POISONED
+
+
+def test_a_kill_that_came_while_the_node_was_restarted_stops_calls_in_flight(mesh, node, path):
+    """Fails where the new run is asked with the old run's generation: here both count five changes."""
+    with mesh.guard(PAY) as guard:
+        node.generation += 1
+        time.sleep(0.1)  # the watcher has heard of it
+        node.stop()
+        again = Node(path, node.generation, KILLED)
+        assert stops(guard)
+    again.stop()
+
+
+def test_a_kill_behind_a_node_that_is_not_ready_is_not_missed(mesh, node):
+    """Fails where calls in flight are judged once a change, whatever the node answered."""
+    with mesh.guard(PAY) as guard:
+        node.says = NOT_READY
+        node.generation += 1
+        assert not stops(guard, 0.2)
+        node.says = KILLED
+        assert stops(guard)
+
+
+def test_a_kill_reaches_the_calls_of_a_forked_child(mesh, node):
+    """Fails where the child inherits the lock of the connection that its parent watches on."""
+    reading, writing = os.pipe()
+    with mesh.guard(PAY):
+        time.sleep(0.1)  # the parent's watcher waits for an answer
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: what is tested here
+            child = os.fork()
+        if child == 0:
+            with mesh.guard(PAY) as guard:
+                os.write(writing, b"in flight|")
+                os.write(writing, b"stopped" if stops(guard) else b"ran on")
+                os._exit(0)
+        said = os.read(reading, 64)
+        node.says = KILLED
+        node.generation += 1
+        os.waitpid(child, 0)
+        assert said + os.read(reading, 64) == b"in flight|stopped"
+    os.close(reading)
+    os.close(writing)
