@@ -11,8 +11,13 @@ duties = ["enrol"]
 mdns = true
 dns = ["mesh.default.svc.cluster.local:7420"]
 file = "/etc/mesh/peers"
+
+[agent_socket]
+path = "/run/faramesh-mesh/agents.sock"
+group = "agents"
 """
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +26,9 @@ from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.labels import MAX_AGENT
 from faramesh_mesh.records.selector import LABEL_VALUE
 from faramesh_mesh.runtime.addresses import DEFAULT_PORT, AddressError, parse_address
+
+MAX_SOCKET_PATH = 100
+"""Bytes. `sun_path` holds 108 on Linux and 104 on BSD, with the final zero."""
 
 
 class ConfigError(ValueError):
@@ -41,6 +49,15 @@ class Discovery:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSocket:
+    """Where programs of other users, the members of `group` (a name or a number), may ask for decisions and nothing else.
+    No such socket where `path` is empty. See `agent_socket`."""
+
+    path: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class NodeHomeConfig:
     """What a node was told to be. `advertise` empty means: the address it listens on, where that is a real one.
 
@@ -54,6 +71,7 @@ class NodeHomeConfig:
     proxy: str = ""
     discovery: Discovery = Discovery()
     duties: tuple[Duty, ...] = ()
+    agent_socket: AgentSocket = AgentSocket()
 
 
 def format_config(config: NodeHomeConfig) -> str:
@@ -71,6 +89,13 @@ def format_config(config: NodeHomeConfig) -> str:
         f"dns = {_list(config.discovery.dns)}",
         f"file = {_quoted(config.discovery.file)}",
     ]
+    if config.agent_socket.path:
+        lines += [
+            "",
+            "[agent_socket]",
+            f"path = {_quoted(config.agent_socket.path)}",
+            f"group = {_quoted(config.agent_socket.group)}",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -80,7 +105,9 @@ def parse_config(text: str) -> NodeHomeConfig:
         table: Mapping[str, object] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config.toml: {error}") from None
-    _known(table, ("agent", "listen", "advertise", "seeds", "proxy", "duties", "discovery"), "")
+    _known(
+        table, ("agent", "listen", "advertise", "seeds", "proxy", "duties", "discovery", "agent_socket"), ""
+    )
     default = NodeHomeConfig(agent="")
     agent = _text(table, "agent", "")
     if len(agent) > MAX_AGENT or LABEL_VALUE.fullmatch(agent) is None:
@@ -93,6 +120,7 @@ def parse_config(text: str) -> NodeHomeConfig:
         proxy=_text(table, "proxy", default.proxy),
         discovery=_discovery(table.get("discovery", {})),
         duties=tuple(_duty(name) for name in _texts(table, "duties")),
+        agent_socket=_agent_socket(table.get("agent_socket", {})),
     )
     for setting, addresses in (
         ("listen", (config.listen,)),
@@ -116,6 +144,23 @@ def _discovery(table: object) -> Discovery:
     if not isinstance(mdns, bool):
         raise ConfigError("config.toml: discovery.mdns: expected true or false")
     return Discovery(mdns, _texts(table, "dns", "discovery."), _text(table, "file", "", "discovery."))
+
+
+def _agent_socket(table: object) -> AgentSocket:
+    if not isinstance(table, Mapping):
+        raise ConfigError("config.toml: agent_socket: expected a table")
+    _known(table, ("path", "group"), "agent_socket.")
+    path = _text(table, "path", "", "agent_socket.")
+    group = _text(table, "group", "", "agent_socket.")
+    if not table:
+        return AgentSocket()
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        raise ConfigError(
+            f"config.toml: agent_socket.path: expected an absolute path of at most {MAX_SOCKET_PATH} bytes"
+        )
+    if not group:
+        raise ConfigError("config.toml: agent_socket.group: expected the group whose members may ask")
+    return AgentSocket(path, group)
 
 
 def _known(table: Mapping[str, object], names: tuple[str, ...], where: str) -> None:

@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from faramesh_mesh.records.ids import ID_SIZE, MeshId
-from faramesh_mesh.runtime.config import NodeHomeConfig, format_config, parse_config
+from faramesh_mesh.runtime.config import MAX_SOCKET_PATH, NodeHomeConfig, format_config, parse_config
 from faramesh_mesh.runtime.files import (
     own_directory,
     read_secret,
@@ -33,8 +33,6 @@ from faramesh_mesh.runtime.files import (
 )
 
 SEED_SIZE = 32
-MAX_SOCKET_PATH = 100
-"""Bytes. `sun_path` holds 108 on Linux and 104 on BSD, with the final zero."""
 
 
 _ANEW = "join again with a new token in another --home"

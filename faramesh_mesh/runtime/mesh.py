@@ -4,13 +4,14 @@
         @mesh.governed("stripe/refund")
         async def refund(amount: int) -> None: ...
 
-    mesh = Mesh.connect("unix:///var/lib/mesh/control.sock")     # the node runs in another process
+    mesh = Mesh.connect("unix:///run/faramesh-mesh/agents.sock", owner="mesh")     # it runs as another user
 
 In-process embedding is for code that the host trusts: an agent's own code under the same user could patch the
-gate or read the node's key. Where agents run untrusted code, run the node as its own user and connect. One
+gate or read the node's key. Where agents run untrusted code, run the node as its own user and connect (see `agent_socket`). One
 node a host, not one a worker.
 """
 
+import pwd
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -53,9 +54,13 @@ class Mesh:
         return cls(node.gate, node)
 
     @classmethod
-    def connect(cls, target: str) -> "Mesh":
-        """Use the node of another process: `unix:///path/to/control.sock`. Nothing is asked yet."""
-        gate = RemoteGate(target)
+    def connect(cls, target: str, *, owner: str | int | None = None) -> "Mesh":
+        """Use the node of another process: `unix:///path/to/control.sock`. Nothing is asked yet.
+
+        `owner` is the user (a name or a number) that the node runs as, where it is not the one of this process: the
+        socket of anybody else is not asked. Raises `ValueError` for a target or a user that cannot be.
+        """
+        gate = RemoteGate(target, _uid(owner) if isinstance(owner, str) else owner)
         return cls(gate, gate)
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
@@ -111,3 +116,12 @@ class Mesh:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _uid(owner: str) -> int:
+    try:
+        return pwd.getpwnam(owner).pw_uid
+    except KeyError:
+        raise ValueError(
+            f"owner={owner!r}: there is no such user on this machine; name the one that the node runs as"
+        ) from None

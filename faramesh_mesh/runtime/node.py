@@ -32,6 +32,7 @@ from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.ids import KeyId, MeshId
 from faramesh_mesh.runtime import clock
 from faramesh_mesh.runtime.addresses import Address, parse_address
+from faramesh_mesh.runtime.agent_socket import agents_listeners
 from faramesh_mesh.runtime.config import NodeHomeConfig
 from faramesh_mesh.runtime.control.client import connect
 from faramesh_mesh.runtime.control.desk import Desk, Facts
@@ -138,7 +139,7 @@ async def _serving(
     credentials = Credentials(place, restored.records.chain)
     listeners = await open_port(parse_address(config.listen))
     try:
-        async with trio.open_nursery() as nursery:
+        async with agents_listeners(config.agent_socket) as agents, trio.open_nursery() as nursery:
             parts = _Parts(
                 place=place,
                 config=config,
@@ -149,6 +150,7 @@ async def _serving(
                 restored=restored,
                 credentials=credentials,
                 listeners=listeners,
+                agents=agents,
             )
             try:
                 yield await parts.start(nursery)
@@ -220,9 +222,11 @@ class _Parts:
         restored: Restored,
         credentials: Credentials,
         listeners: tuple[trio.SocketListener, ...],
+        agents: tuple[trio.SocketListener, ...],
     ) -> None:
         self._place, self._config, self._log, self._restored = place, config, log, restored
         self._credentials, self._listeners, self._signer, self._gate = credentials, listeners, signer, gate
+        self._agents = agents
         self._mesh = restored.records.chain.mesh
         self._address = bound(listeners, parse_address(config.listen))
         self._advertised = config.advertise or _reachable(self._address)
@@ -303,6 +307,8 @@ class _Parts:
         }
         nursery.start_soon(Listener(self._credentials, self._mesh, lanes, log).run, self._listeners)
         nursery.start_soon(trio.serve_listeners, self._control.serve_local, [unix])
+        if self._agents:
+            nursery.start_soon(trio.serve_listeners, self._control.serve_agents, list(self._agents))
         nursery.start_soon(self._renewal.run)
         nursery.start_soon(self._enroller.resume)
         nursery.start_soon(self._discover)

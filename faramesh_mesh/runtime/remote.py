@@ -6,6 +6,7 @@ A node that does not answer denies: a dead node must not leave its last PERMIT s
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from faramesh_mesh.host.call import Call
@@ -51,9 +52,9 @@ class RemoteFlight:
 class RemoteGate:
     """Decides by asking. While calls are in flight a thread watches for kills; it ends with `close`."""
 
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._client = LocalClient(target)
+    def __init__(self, target: str, owner: int | None = None) -> None:
+        self._new_client = partial(LocalClient, target, owner)
+        self._client = self._new_client()
         self._flights: dict[int, RemoteFlight] = {}
         self._tickets = count()
         self._closed = threading.Event()
@@ -106,7 +107,7 @@ class RemoteGate:
         """Ask the node anew about every call in flight whenever something changed, and after every new connection: a
         node that was restarted counts its changes from one again. Decisions that this asks for are counted by the
         node like any other."""
-        client = LocalClient(self._target)  # its own: after a fork nobody would let go of its lock
+        client = self._new_client()  # its own: after a fork nobody would let go of its lock
         known = 0
         try:
             while not self._closed.is_set():

@@ -1,7 +1,7 @@
 """A blocking client of the Unix socket, for agents in another process than the node: no trio, no event loop.
 
 Only what an agent asks is here: decisions, and whether something changed. Its answers come from the node of this host, over a
-socket that only this user may open, so nothing of them is verified again.
+socket of the user that the node runs as, so nothing of them is verified again.
 """
 
 import os
@@ -15,7 +15,7 @@ from faramesh_mesh.runtime.control.answers import Answer, Challenge, Failed
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import UnixTarget, parse_target
 from faramesh_mesh.runtime.control.requests import NONCE_SIZE, Greeting, Request
-from faramesh_mesh.runtime.control.transport import check_owner
+from faramesh_mesh.runtime.control.transport import check_owner, check_peer
 
 ANSWER_SECONDS = 2.0
 """A decision takes microseconds; a node that takes seconds is as good as gone, and the call is denied."""
@@ -24,14 +24,16 @@ ANSWER_SECONDS = 2.0
 class LocalClient:
     """One connection, made when it is first needed and again after it broke. Threads take turns."""
 
-    def __init__(self, target: str) -> None:
-        """`target` is `unix:///path` or `/path`. Raises `ValueError` for anything else."""
+    def __init__(self, target: str, owner: int | None = None) -> None:
+        """`target` is `unix:///path` or `/path`. Raises `ValueError` for anything else. `owner` is the user that the
+        node runs as, where that is not the one of this process."""
         where = parse_target(target)
         if not isinstance(where, UnixTarget):
             raise ValueError(  # noqa: TRY004 - the text is wrong, not its type
                 f"{target}: decisions are asked of the node on this machine, over its Unix socket"
             )
         self._path = where.path
+        self._owner = owner
         self._turn = threading.Lock()
         self._sock: socket.socket | None = None
         self._pid = os.getpid()
@@ -80,8 +82,9 @@ class LocalClient:
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.settimeout(ANSWER_SECONDS)
-            check_owner(self._path)
+            check_owner(self._path, self._owner)
             sock.connect(self._path)
+            check_peer(sock, self._path, self._owner)
             _greeted(_one(sock, Greeting(NO_MESH, 0, os.urandom(NONCE_SIZE))), self._path)
         except BaseException:
             sock.close()

@@ -9,7 +9,7 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime.control import hello, protocol
 from faramesh_mesh.runtime.control.answers import Answer, Code, Failed, Outcomes, Welcome
 from faramesh_mesh.runtime.control.desk import Desk, Session
-from faramesh_mesh.runtime.control.requests import Greeting, Proof, Request
+from faramesh_mesh.runtime.control.requests import Decide, Greeting, Proof, Request, Watch
 from faramesh_mesh.runtime.driver import Opened
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.places import Places
@@ -19,7 +19,7 @@ from faramesh_mesh.trust.keys import Verify
 MAX_REMOTE = 32
 """Clients over TCP: operators and their scripts. Each may hold 1.3 MB of a message."""
 MAX_LOCAL = 128
-"""Clients of the Unix socket: the agents of one host, which stay connected."""
+"""Clients of the Unix socket, and as many of the agents' socket: the agents of one host, which stay connected."""
 MAX_GREETING = 32
 """Connections over TCP that have not proved a key yet. A newer one takes the place of the oldest: strangers who connect and say
 nothing must not keep operators out, and whoever has a key proves it in two round trips."""
@@ -81,6 +81,12 @@ class _Wire:
         raise _EndedError("it does not take its answers")
 
 
+class _AgentSession(Session):
+    """A program of another user: it may ask for decisions only."""
+
+    __slots__ = ()
+
+
 class ControlServer:
     """Serves the clients of one node."""
 
@@ -93,6 +99,7 @@ class ControlServer:
         self._greeting = Places(MAX_GREETING)
         """Those that have not."""
         self._local = 0
+        self._agents = 0
 
     async def serve_local(self, stream: trio.SocketStream) -> None:
         """Serve one connection of the Unix socket."""
@@ -102,6 +109,15 @@ class ControlServer:
             await self._serve(stream, session, full=self._local > MAX_LOCAL)
         finally:
             self._local -= 1
+
+    async def serve_agents(self, stream: trio.SocketStream) -> None:
+        """Serve one connection of the agents' socket: decisions, and whether something changed."""
+        self._agents += 1
+        try:
+            session = _AgentSession(local=True, certificate=NO_CERTIFICATE, proven=True)
+            await self._serve(stream, session, full=self._agents > MAX_LOCAL)
+        finally:
+            self._agents -= 1
 
     async def serve_remote(self, opened: Opened) -> None:
         """Serve one connection of the control lane."""
@@ -185,6 +201,8 @@ class ControlServer:
             request = protocol.read_request(await wire.request(protocol.MAX_MESSAGE, patience))
             if isinstance(request, Rejected):
                 await self._refuse(wire, Code.MALFORMED, str(request))
+            if isinstance(session, _AgentSession) and not isinstance(request, Decide | Watch):
+                await self._refuse(wire, Code.NOT_AUTHORISED, "the agents' socket answers decisions only")
             answer = await self._desk.answer(request, session)
             await wire.answer(answer)
             if isinstance(answer, Outcomes):

@@ -1,7 +1,10 @@
 """How a client reaches a node: over its Unix socket, or TLS on the mesh port."""
 
 import os
+import socket
 import ssl
+import struct
+import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,6 +14,9 @@ from faramesh_mesh.runtime.control import protocol
 from faramesh_mesh.runtime.control.errors import Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import UnixTarget
 from faramesh_mesh.runtime.tls import NO_CERTIFICATE
+
+_CREDENTIALS = struct.Struct("iII")
+"""`struct ucred`: process, user, group."""
 
 
 async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
@@ -38,12 +44,31 @@ async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
     return stream, sha256(certificate).digest()
 
 
-def check_owner(path: str) -> None:
-    """Refuse the socket of another user: whoever may write to a folder for temporary files could answer in the node's stead.
-    Root may ask anybody's node. Raises `Untrusted`, `OSError` where there is no socket."""
-    owner = Path(path).stat().st_uid
-    if os.getuid() not in (0, owner) and owner != 0:
-        raise Untrusted(f"{path}: it belongs to another user (uid {owner}), who could answer anything")
+def check_owner(path: str, expected: int | None = None) -> None:
+    """Refuse the socket of another user than `expected`, or than this process's where none is: whoever may write to a
+    folder for temporary files could answer in the node's stead. Root's is taken, and root may ask anybody's node. Raises
+    `Untrusted`, `OSError` where there is no socket."""
+    _check_user(path, Path(path).stat().st_uid, expected)
+
+
+def check_peer(sock: socket.socket, path: str, expected: int | None = None) -> None:
+    """The same for the process that listens, where the system tells who it is. Raises `Untrusted`."""
+    if sys.platform == "linux":
+        _, uid, _ = _CREDENTIALS.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+        _check_user(path, uid, expected)
+
+
+def _check_user(path: str, owner: int, expected: int | None) -> None:
+    if expected is not None:
+        if owner not in (0, expected):
+            raise Untrusted(f"{path}: it belongs to user {owner} and not to {expected}, so nothing was asked")
+    elif os.getuid() not in (0, owner) and owner != 0:
+        raise Untrusted(
+            f"{path}: it belongs to another user (uid {owner}), who could answer anything; nothing was asked. "
+            f"If that is the node's user, say so with owner="
+        )
 
 
 def _check_lane(stream: trio.SSLStream[trio.SocketStream], where: protocol.Target) -> None:
