@@ -12,7 +12,7 @@ What a function only starts elsewhere (a thread, a task, an executor's job) is n
 there. One that returns such a job raises `TypeError` and cancels it.
 
 Under trio a step of an async generator is a cancel scope: the body may not keep a scope or a nursery of its own open across
-a `yield` (trio says so with a `RuntimeError`).
+a `yield` (it fails there).
 """
 
 import inspect

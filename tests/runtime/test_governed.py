@@ -502,3 +502,22 @@ def test_the_kind_of_a_function_stays_what_it_was(desk):
     assert inspect.iscoroutinefunction(desk.governed(coroutine_functions(desk)["object"]))
     assert inspect.isgeneratorfunction(desk.governed(generator_functions(desk)["def"]))
     assert inspect.isasyncgenfunction(desk.governed(stream_functions(desk)["async def"]))
+
+
+def test_a_nursery_that_stays_open_across_a_yield_fails_at_the_yield(desk):
+    """What docs/embedding.md says: trio finds its cancel scopes in disorder, and nothing after the yield runs."""
+
+    @asynccontextmanager
+    @desk.governed
+    async def session():
+        async with trio.open_nursery():
+            yield
+        desk.ran.append("after")
+
+    async def main():
+        async with session():
+            desk.ran.append("inside")
+
+    with pytest.raises((RuntimeError, BaseExceptionGroup)):
+        trio.run(main)
+    assert desk.ran == []
