@@ -67,8 +67,8 @@ def _give(path: Path, gid: int) -> None:
     except PermissionError:
         path.unlink(missing_ok=True)
         raise HomeError(
-            f"{path}: user {os.geteuid()} may not give it to group {gid}, of which it is no member; the node did not start. "
-            f"Add it to the group (usermod -aG), or under systemd: SupplementaryGroups="
+            f"{path}: user {os.geteuid()} may not give it to group {gid}, of which it is no member",
+            "add it to the group (usermod -aG), or under systemd: SupplementaryGroups=",
         ) from None
 
 
@@ -78,14 +78,14 @@ def _check_folder(folder: Path) -> None:
         facts = folder.stat()
     except FileNotFoundError:
         raise HomeError(
-            f"{folder} is not there, so the node did not start. Make it for the node's user, "
-            f"or under systemd: RuntimeDirectory={folder.name}"
+            f"{folder} is not there",
+            f"make it for the node's user, or under systemd: RuntimeDirectory={folder.name}",
         ) from None
     if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise HomeError(
             f"{folder} may be written by others (user {facts.st_uid}, mode {stat.S_IMODE(facts.st_mode):04o}), who could "
-            f"answer the agents in the node's stead; the node did not start. Run: "
-            f"chown {os.geteuid()} {folder}; chmod go-w {folder}"
+            f"answer the agents in the node's stead",
+            f"run: chown {os.geteuid()} {folder} && chmod go-w {folder}",
         )
 
 
@@ -97,13 +97,13 @@ def _make_room(path: Path) -> None:
         return
     if not stat.S_ISSOCK(facts.st_mode):
         raise HomeError(
-            f"{path} is there and is no socket; it was left alone. Name another agent_socket.path"
+            f"{path} is there and is no socket; it was left alone", "name another agent_socket.path"
         )
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
         if probe.connect_ex(os.fsencode(path)) != errno.ECONNREFUSED:
             raise HomeInUseError(
-                f"another node answers at {path}: name another agent_socket.path, or stop that one"
+                f"another node answers at {path}", "name another agent_socket.path, or stop that one"
             )
     path.unlink()
 
