@@ -43,6 +43,9 @@ _POLL_SECONDS = 0.02
 _POLL_SECONDS_PER_NODE = 0.000_5
 """How often statuses are heard while waiting: often in a small mesh, once a second in one of two thousand nodes."""
 
+_JOINED_SINCE = 1_024
+"""Statuses beyond one for each record held: those of nodes that were enrolled since the last pull."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -90,7 +93,7 @@ class Session:
             if records:
                 await self._sync()
             else:
-                self.known.hear(await self.client.statuses(), name_of(self.client), self.client.node)
+                await self._hear()
         except Refused as error:
             raise refused_by(self.client.target, error) from None
         except ControlError as error:
@@ -201,7 +204,7 @@ class Session:
         known = self.known
         pulled = await self.client.pull_into(known.records, known.fleet.apply)
         for refusal in pulled.refused[:1]:
-            self.shell.terminal.warn(f"{self.client.target} sent a record that does not verify: {refusal}")
+            self.shell.terminal.warn(f"{self.client.target} sent a record that is left out: {refusal}")
         bodies: dict[Digest, bytes] = {}
         for digest in known.fleet.wanted_bodies():
             if digest not in known.bodies and (body := await self.client.body(digest)) is not None:
@@ -209,7 +212,11 @@ class Session:
         if self.cache is not None and self.identity.home is not None:
             self.cache.keep([Held(record.id, record.envelope) for record in pulled.added], bodies, {})
             self.identity.home.add_root(known.records.chain)
-        known.hear(await self.client.statuses(), name_of(self.client), self.client.node)
+        await self._hear()
+
+    async def _hear(self) -> None:
+        most = len(self.known.records) + _JOINED_SINCE
+        self.known.hear(await self.client.statuses(most), name_of(self.client), self.client.node)
 
     def _take_in_outbox(self, cache: OperatorCache) -> list[Record]:
         """Know what was signed here before and may not be durable, whether or not the mesh has it."""

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeVar
 
 import trio
@@ -44,6 +45,7 @@ from faramesh_mesh.runtime.control.answers import (
     Welcome,
 )
 from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
+from faramesh_mesh.runtime.control.intake import Intake
 from faramesh_mesh.runtime.control.protocol import TcpTarget
 from faramesh_mesh.runtime.control.requests import (
     MAX_IDS,
@@ -67,7 +69,6 @@ from faramesh_mesh.runtime.control.requests import (
 )
 from faramesh_mesh.runtime.control.transport import cause_of, open_stream
 from faramesh_mesh.state.record_set import RecordSet
-from faramesh_mesh.trust.admission import admit
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, verify
 
@@ -76,6 +77,8 @@ ANSWER_SECONDS = 30.0
 """A node that commits to a slow disk may take seconds; one that takes longer is as good as gone."""
 _FAR_BEHIND = 4_096
 """Records of one key. A node that lacks more is new or was cut off for long, and gets them from its peers."""
+_FETCHED = 256
+"""Records fetched by id at a time: what waits to be verified stays under 6 MiB."""
 _RECEIVE = 65_536
 
 _Expected = TypeVar("_Expected", bound=Answer)
@@ -84,7 +87,7 @@ _Expected = TypeVar("_Expected", bound=Answer)
 @dataclass(frozen=True, slots=True)
 class Pulled:
     """What a pull brought. `equal` says that this client now holds exactly the set the node said it holds; `refused`
-    are records that did not verify: a node that sends such is broken or hostile."""
+    are records of which nothing came: of a newer kind, or of a key that no root held here names."""
 
     added: tuple[Record, ...]
     refused: tuple[Rejected, ...]
@@ -142,6 +145,8 @@ class ControlClient:
             wanted = ids[at : at + MAX_IDS]
             while wanted:
                 page = await self._ask(Fetch(wanted), RecordPage)
+                if len(page.records) > len(wanted):
+                    raise Untrusted(f"{self._target}: it sent more records than it was asked for")
                 found += page.records
                 wanted = wanted[page.next :] if page.next else ()
         return tuple(found)
@@ -151,20 +156,9 @@ class ControlClient:
 
         First the roots, page after page, because records are verified by them; then everything past the frontier; if the fingerprints differ after that (forks, gaps), by ids.
         `on_added` is called with each new record, in order (for `Fleet.apply`). New roots reach `records.chain`.
+        Raises `Untrusted` at the first record that does not verify, and for pages that do not end; what was added stays.
         """
-        added: list[Record] = []
-        refused: list[Rejected] = []
-
-        def take(envelopes: tuple[bytes, ...]) -> None:
-            for envelope in envelopes:
-                record = admit(envelope, records.chain, verify)
-                if isinstance(record, Rejected):
-                    refused.append(record)
-                elif records.add(record).is_new:
-                    added.append(record)
-                    if on_added is not None:
-                        on_added(record)
-
+        intake = Intake(records, self._target, on_added)
         frontier, start = tuple(records.frontier.items()), 0
         while True:
             page = await self.pull(records.chain.height, frontier, start)
@@ -172,13 +166,14 @@ class ControlClient:
             if longer.height > records.chain.height:
                 records.succeed(longer)
                 continue  # there may be more of them, and these records may need those
-            take(page.records)
+            intake.take(page.records)
             if page.next is None:
                 break
-            start = _onward(page.next, start, self._target)
+            start = _onward(page.next, start, self._target, has_news=bool(page.records))
         if page.fingerprint != records.trie.fingerprint:
-            take(await self.fetch(await self._missing(records)))
-        return Pulled(tuple(added), tuple(refused), page.fingerprint == records.trie.fingerprint)
+            await self._fill_gaps(intake)
+        equal = page.fingerprint == records.trie.fingerprint
+        return Pulled(tuple(intake.added), tuple(intake.refused), equal)
 
     def _extended(self, chain: RootChain, roots: tuple[bytes, ...]) -> RootChain:
         for root in roots:
@@ -190,26 +185,38 @@ class ControlClient:
             self._chain = chain
         return chain
 
-    async def _missing(self, records: RecordSet) -> tuple[RecordId, ...]:
-        missing: list[RecordId] = []
+    async def _fill_gaps(self, intake: Intake) -> None:
+        """Fetch what the node holds and this client lacks, as it is named: what comes of nothing is not remembered."""
+        named: set[RecordId] = set()
         start = 0
         while True:
             page = await self.ids(start)
-            missing += [held for held in page.ids if held not in records]
+            new = set(page.ids) - named
+            named |= new
+            lacking = tuple(held for held in page.ids if held not in intake)
+            for at in range(0, len(lacking), _FETCHED):
+                some = lacking[at : at + _FETCHED]
+                intake.take(await self.fetch(some))
+                intake.miss(sum(held not in intake for held in some))
             if page.next is None:
-                return tuple(missing)
-            start = _onward(page.next, start, self._target)
+                return
+            start = _onward(page.next, start, self._target, has_news=0 < len(page.ids) == len(new))
 
-    async def statuses(self) -> tuple[StatusEntry, ...]:
-        """All statuses that the node holds, ascending by node; verify each with `trust.admission.admit_status`."""
+    async def statuses(self, most: int) -> tuple[StatusEntry, ...]:
+        """All statuses that the node holds, ascending by node; verify each with `trust.admission.admit_status`. `most` is how
+        many there can be: a node that is enrolled has one."""
         entries: list[StatusEntry] = []
         after: KeyId | None = None
         while True:
             page = await self._ask(AskStatuses(after), StatusPage)
             entries += page.entries
-            if not page.more or not page.entries:
+            nodes = [_slot(entry.envelope) for entry in page.entries]
+            ascending = all(one < other for one, other in pairwise([after or b"", *nodes]))
+            if not ascending or len(entries) > most:
+                raise Untrusted(f"{self._target}: its statuses do not end")
+            if not page.more or not nodes:
                 return tuple(entries)
-            after = _slot(page.entries[-1].envelope)
+            after = nodes[-1]
 
     async def body(self, digest: Digest) -> bytes | None:
         """The body with this digest, None if the node does not hold it. Raises `Untrusted` if it sends another."""
@@ -391,8 +398,9 @@ def _slot(envelope: bytes) -> KeyId:
     return KeyId(envelope[-80:-64])
 
 
-def _onward(place: int, before: int, target: str) -> int:
-    if place <= before:
+def _onward(place: int, before: int, target: str, *, has_news: bool) -> int:
+    """Where the next page begins. A page that is not the last brings something, and leads on."""
+    if place <= before or not has_news:
         raise Untrusted(f"{target}: its pages do not end")
     return place
 
