@@ -18,6 +18,9 @@ ENOUGH = 3
 SECONDS = 6.0
 """How long nodes are tried. The record stays in the outbox and is offered again by the next command."""
 
+_ANOTHER_ROW = 0.5
+"""Seconds after which one node more is tried at the same time: three that keep silent would hold up all rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -61,12 +64,16 @@ class Courier:
         return tuple(self._troubles)
 
     async def deliver(self, first: ControlClient, others: Sequence[str]) -> Delivery:
-        """Offer to the node that is connected and, at the same time, to others one after the other in two rows."""
+        """Offer to the node that is connected and, at the same time, to others one after the other in two rows, and in
+        one more each half second."""
         waiting = [target for target in others if target != first.target]
         with trio.move_on_after(SECONDS):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._offer_first, first, nursery.cancel_scope)
                 for _ in range(ENOUGH - 1):
+                    nursery.start_soon(self._offer_to, waiting, first.node, nursery.cancel_scope)
+                while waiting:
+                    await trio.sleep(_ANOTHER_ROW)
                     nursery.start_soon(self._offer_to, waiting, first.node, nursery.cancel_scope)
         return self._delivery()
 

@@ -50,16 +50,19 @@ def kill_agents(shell: Shell, request: KillRequest) -> Answer:
     _check_texts(request)
 
     async def kill() -> Answer:
-        async with open_session(shell, None if request.dry_run else Role.KILL, request.key) as session:
+        role = None if request.dry_run else Role.KILL
+        async with open_session(shell, role, request.key, hurries=not request.dry_run) as session:
+            if session.outdated and not preview_kill(session.known.enrolled(), selector).agents:
+                await session.refresh()  # whom this concerns is not known here: the next node may tell
             if request.instance is None or request.instance not in session.known.fleet.agents():
                 select(session.known, selector)
             if request.dry_run:
                 return kill_preview(session.known, session.name, selector, request)
             _confirm(shell, session, preview_kill(session.known.enrolled(), selector), request)
-            start = monotonic()
+            start, outdated = monotonic(), session.outdated
             (record,) = session.sign([_draft(selector, request)])
             delivery = await session.deliver()
-            seen = Seen(session.known, record, start)
+            seen = Seen(session.known, record, start, outdated)
             await session.wait(lambda: seen.look(share), timeout_ms)
             return seen.answer(session, str(delivery), share)
 
@@ -174,10 +177,11 @@ def _preview_lines(preview: KillPreview, toll: Toll, request: KillRequest) -> li
 class Seen:
     """What has been seen of a kill since it was signed."""
 
-    def __init__(self, known: Knowledge, record: Record, start: float) -> None:
+    def __init__(self, known: Knowledge, record: Record, start: float, outdated: str = "") -> None:
         self._known = known
         self._record = record
         self._start = start
+        self._outdated = outdated
         self._after: dict[str, float] = {}
         self._agents = next((view.agents for view in known.fleet.kills() if view.record.id == record.id), ())
 
@@ -202,6 +206,11 @@ class Seen:
         lines = [f"{self._record.short} {delivery}, denying {denying} of {total}{took}"]
         if tools:
             lines.append(f"  of their tools only: {some(tools)}")
+        if self._outdated:
+            lines.append(
+                f"  ! signed with what was known on this machine ({self._outdated}): it also holds for agents that were "
+                "enrolled since, and they are not counted here"
+            )
         if pending:
             quiet = self._silent(pending)
             lines.append(f"  not acknowledged: {some(pending, 20)}" + (f" ({quiet} silent)" if quiet else ""))
@@ -218,6 +227,7 @@ class Seen:
             "not_acknowledged": list(pending),
             "seconds": max(self._after.values(), default=None),
             "bound": None,
+            "outdated": self._outdated,
             "tools": list(tools),
         }
         undo = f"undo with faramesh-mesh fleet restore {self._record.short} --policy FILE --message …"

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import trio
 
 from faramesh_cli import homes, keyring
 from faramesh_cli.command import Shell
@@ -19,6 +21,8 @@ from faramesh_mesh.runtime.operator_home import OperatorHome
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer
 
+HEAD_START = 1.0
+"""Seconds that a node may keep silent before the next is asked too."""
 _SHOWN = 3
 """Nodes that did not answer are named up to so many; the others are counted."""
 
@@ -72,31 +76,28 @@ def targets(shell: Shell, identity: Identity, known: Sequence[str]) -> list[str]
 async def first_that_answers(
     shell: Shell, identity: Identity, order: Sequence[str], stack: AsyncExitStack
 ) -> ControlClient:
-    """Connect to the first node in `order` that answers and proves that it belongs to the mesh."""
+    """Connect to the first node in `order` that answers and proves that it belongs to the mesh. One that keeps silent delays
+    the next by a second and no more; what one says that does not let us in is its own word, and the next is asked."""
     if not order:
         raise Refusal(
             "no node to ask: none is known here, and none runs on this machine",
             unchanged="nothing was signed",
             todo="name any node of the mesh with --peer HOST:PORT (or FARAMESH_MESH_PEER)",
         )
-    problems: list[str] = []
-    for target in order:
-        try:
-            client = await stack.enter_async_context(
-                connect(target, identity.mesh, identity.signer, identity.chain)
-            )
-        except Refused as error:
-            raise refused_by(target, error) from None
-        except (Unreachable, Untrusted) as error:
-            problems.append(str(error))
-            if isinstance(error, Untrusted):
-                shell.terminal.warn(str(error))
-        except ValueError as error:
-            raise misused(f"--peer: {error}", "write it like m1:7420, or unix:///…/control.sock") from None
-        else:
-            if problems:
-                shell.terminal.progress(f"{problems[0]}; asked {client.target} instead")
-            return client
+    race = _Race(shell, identity, stack)
+    async with trio.open_nursery() as nursery:
+        for target in order:
+            ended = trio.Event()
+            nursery.start_soon(race.ask, target, ended, nursery.cancel_scope)
+            with trio.move_on_after(HEAD_START):
+                await ended.wait()
+    problems = race.problems
+    if race.first is not None:
+        if problems:
+            shell.terminal.progress(f"{problems[0]}; asked {race.first.target} instead")
+        return race.first
+    if race.refusal is not None:
+        raise race.refusal
     shown = "; ".join(problems[:_SHOWN])
     more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     raise Refusal(
@@ -104,6 +105,51 @@ async def first_that_answers(
         unchanged="nothing was signed",
         todo="is the node running? name another one with --peer HOST:PORT",
     )
+
+
+@dataclass(slots=True)
+class _Race:
+    """Connections being made at the same time. The first that is made ends the others."""
+
+    shell: Shell
+    identity: Identity
+    stack: AsyncExitStack
+    first: ControlClient | None = None
+    refusal: Refusal | None = None
+    problems: list[str] = field(default_factory=list)
+
+    async def ask(self, target: str, ended: trio.Event, finished: trio.CancelScope) -> None:
+        """Connect to one node, and say when that has come to an end."""
+        identity = self.identity
+        try:
+            client = await self.stack.enter_async_context(
+                connect(target, identity.mesh, identity.signer, identity.chain)
+            )
+        except (Refused, Unreachable, Untrusted, ValueError) as error:
+            self._note(target, error)
+            ended.set()
+        else:
+            self.first = self.first or client
+            finished.cancel()
+
+    def _note(self, target: str, error: Refused | Unreachable | Untrusted | ValueError) -> None:
+        match error:
+            case Refused():
+                self.refusal = self.refusal or refused_by(target, error)
+                self.problems.append(f"{target} refused: {error}")
+            case Untrusted():
+                self.shell.terminal.warn(str(error))
+                self.problems.append(str(error))
+            case Unreachable():
+                self.problems.append(str(error))
+            case _:
+                named = target in self.shell.peers
+                self.refusal = self.refusal or (
+                    misused(f"--peer: {error}", "write it like m1:7420, or unix:///…/control.sock")
+                    if named
+                    else None
+                )
+                self.problems.append(str(error))
 
 
 def refused_by(target: str, error: Refused) -> Refusal:

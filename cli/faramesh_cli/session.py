@@ -1,6 +1,8 @@
 """The operator's client: syncs with any node, verifies what it gets, signs, and delivers.
 
 open cache -> connect to the first that answers -> pull what is missing -> [sign, journal] -> offer to three nodes
+
+No node can keep it: a sync has a deadline, after which the next known node is asked, and one that hurries signs from the cache.
 """
 
 import sqlite3
@@ -29,7 +31,7 @@ from faramesh_mesh.records.record import Control, Record
 from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.records.role import Role
 from faramesh_mesh.runtime.control.client import ControlClient
-from faramesh_mesh.runtime.control.errors import ControlError, Refused
+from faramesh_mesh.runtime.control.errors import ControlError, Refused, Unreachable
 from faramesh_mesh.runtime.operator_cache import Held, OperatorCache, OperatorHomeError
 from faramesh_mesh.runtime.operator_home import OperatorHome
 from faramesh_mesh.state.authoring import ChainEnd, head_of_kill, next_head
@@ -39,17 +41,25 @@ Draft: TypeAlias = tuple[Kind, Callable[[Head, tuple[Record, ...]], Control]]
 """A record to be signed: makes the payload from its head and the records signed before it in the same command."""
 
 _KEPT = "what was signed, if anything, is kept here and offered again by the next command"
+SYNC_SECONDS = 60.0
+"""How long one node may take to show all that it holds: a first pull of a hundred thousand records takes ten. What came until
+then is kept, and the next node goes on from it."""
+HURRIED_SECONDS = 3.0
+"""How long a kill waits for news before it is signed with what is known here already."""
 _POLL_SECONDS = 0.02
 _POLL_SECONDS_PER_NODE = 0.000_5
 """How often statuses are heard while waiting: often in a small mesh, once a second in one of two thousand nodes."""
-
 _JOINED_SINCE = 1_024
 """Statuses beyond one for each record held: those of nodes that were enrolled since the last pull."""
 
 
 @dataclass(slots=True)
 class Session:
-    """An open conversation with the mesh. Made by `open_session`."""
+    """An open conversation with the mesh. Made by `open_session`.
+
+    One that `hurries` waits for news for a few seconds only, and asks for no bodies. `outdated` says why what is known may
+    be older than what the mesh holds; it is empty after a sync.
+    """
 
     shell: Shell
     identity: Identity
@@ -58,6 +68,8 @@ class Session:
     cache: OperatorCache | None
     signs: bool
     _stack: AsyncExitStack
+    hurries: bool = False
+    outdated: str = ""
     _gone: set[str] = field(default_factory=set)
 
     @property
@@ -73,7 +85,7 @@ class Session:
 
     async def start(self) -> None:
         """Pull, hear, and offer again what an earlier command could not make durable."""
-        await self._sync()
+        await (self._sync_in_a_hurry() if self.hurries else self._sync_with_any())
         if self.cache is None:
             return
         reached = () if self.client.target.startswith("unix:") else (self.client.target,)
@@ -90,25 +102,27 @@ class Session:
     async def refresh(self, *, records: bool = True) -> None:
         """Hear the statuses anew, and pull. When the node that answered is gone, another one is asked."""
         try:
-            if records:
-                await self._sync()
-            else:
-                await self._hear()
-        except Refused as error:
-            raise refused_by(self.client.target, error) from None
+            with trio.fail_after(SYNC_SECONDS):
+                await (self._sync() if records else self._hear())
+        except trio.TooSlowError:
+            await self._ask_another(self._too_slow())
         except ControlError as error:
-            self.shell.terminal.progress(f"{error}; asking another node")
-            self._gone.add(self.client.target)
-            left = [target for target in self._targets() if target not in self._gone]
-            self.client = await first_that_answers(self.shell, self.identity, left, self._stack)
-            await self._sync()
+            await self._ask_another(error)
+        else:
+            self.outdated = "" if records else self.outdated
+            return
+        await self._sync_with_any()
 
     async def wait(self, done: Callable[[], bool], timeout_ms: int, *, records: bool = False) -> bool:
-        """Hear statuses again and again until `done`, at most so long. Whether it came about."""
+        """Hear statuses again and again until `done`, at most so long, and while any node answers. Whether it came about."""
         with trio.move_on_after(timeout_ms / 1_000):
             while not done():
                 await trio.sleep(min(1.0, _POLL_SECONDS + _POLL_SECONDS_PER_NODE * len(self.known.heard)))
-                await self.refresh(records=records)
+                try:
+                    await self.refresh(records=records)
+                except (ControlError, Refusal) as error:
+                    self.shell.terminal.warn(f"{error}; what was seen until now is all that is known")
+                    break
         return done()
 
     def sign_as(self, roles: tuple[Role, ...], wanted: str | None) -> None:
@@ -200,18 +214,73 @@ class Session:
         cached = [] if self.cache is None else self.cache.peers()
         return targets(self.shell, self.identity, (*self.known.addresses(), *cached))
 
+    async def _sync_in_a_hurry(self) -> None:
+        """Learn what there is to learn in a few seconds. What is known here is enough to sign a kill."""
+        self.outdated = f"no node had shown all that it holds after {HURRIED_SECONDS:g} s"
+        try:
+            with trio.move_on_after(HURRIED_SECONDS) as sync:
+                await self._sync_with_any()
+            if sync.cancelled_caught:
+                # Its answer was cut off. Another node comes first now; this one may be the only one, and only slow.
+                self._gone.add(self.client.target)
+                order = sorted(self._targets(), key=lambda target: target in self._gone)
+                with trio.move_on_after(HURRIED_SECONDS):
+                    self.client = await first_that_answers(self.shell, self.identity, order, self._stack)
+        except (ControlError, Refusal) as error:
+            self.outdated = str(error)
+        if self.outdated:
+            self.shell.terminal.warn(f"{self.outdated}: going on with what is known on this machine")
+
+    async def _sync_with_any(self) -> None:
+        """Sync with the node that is connected, or else with the first of the others that sees it through."""
+        while True:
+            try:
+                with trio.fail_after(SYNC_SECONDS):
+                    await self._sync()
+            except trio.TooSlowError:
+                await self._ask_another(self._too_slow())
+            except ControlError as error:
+                await self._ask_another(error)
+            else:
+                self.outdated = ""
+                return
+
+    def _too_slow(self) -> Unreachable:
+        return Unreachable(
+            f"{self.client.target}: it had not shown all that it holds after {SYNC_SECONDS:g} s"
+        )
+
+    async def _ask_another(self, error: ControlError) -> None:
+        """Connect to a node that was not given up yet. Raises the error where none is left."""
+        here = self.client.target
+        self._gone.add(here)
+        left = [target for target in self._targets() if target not in self._gone]
+        refused = refused_by(here, error) if isinstance(error, Refused) else None
+        if not left:
+            raise refused or error
+        self.shell.terminal.progress(f"{refused or error}; asking another node")
+        self.client = await first_that_answers(self.shell, self.identity, left, self._stack)
+
     async def _sync(self) -> None:
         known = self.known
-        pulled = await self.client.pull_into(known.records, known.fleet.apply)
-        for refusal in pulled.refused[:1]:
-            self.shell.terminal.warn(f"{self.client.target} sent a record that is left out: {refusal}")
+        fresh: list[Held] = []
         bodies: dict[Digest, bytes] = {}
-        for digest in known.fleet.wanted_bodies():
-            if digest not in known.bodies and (body := await self.client.body(digest)) is not None:
-                bodies[known.bodies.put(body)] = body
-        if self.cache is not None and self.identity.home is not None:
-            self.cache.keep([Held(record.id, record.envelope) for record in pulled.added], bodies, {})
-            self.identity.home.add_root(known.records.chain)
+
+        def take(record: Record) -> None:
+            known.fleet.apply(record)
+            fresh.append(Held(record.id, record.envelope))
+
+        try:
+            pulled = await self.client.pull_into(known.records, take)
+            for refusal in pulled.refused[:1]:
+                self.shell.terminal.warn(f"{self.client.target} sent a record that is left out: {refusal}")
+            for digest in () if self.hurries else known.fleet.wanted_bodies():
+                if digest not in known.bodies and (body := await self.client.body(digest)) is not None:
+                    bodies[known.bodies.put(body)] = body
+        finally:
+            if self.cache is not None and self.identity.home is not None:
+                self.cache.keep(fresh, bodies, {})
+                self.identity.home.add_root(known.records.chain)
         await self._hear()
 
     async def _hear(self) -> None:
@@ -236,10 +305,14 @@ class Session:
 
 @asynccontextmanager
 async def open_session(
-    shell: Shell, role: Role | tuple[Role, ...] | None = None, key: str | None = None
+    shell: Shell,
+    role: Role | tuple[Role, ...] | None = None,
+    key: str | None = None,
+    *,
+    hurries: bool = False,
 ) -> AsyncIterator[Session]:
     """Connect and sync. With a `role`, or several of which one will do, the key that will sign (`--key`) also opens the
-    connection."""
+    connection. One that `hurries` does not wait long for the sync where anything is known here."""
     roles = () if role is None else role if isinstance(role, tuple) else (role,)
     identity = identify(shell, roles, key)
     async with AsyncExitStack() as stack:
@@ -253,6 +326,7 @@ async def open_session(
             if cache is not None:
                 load(cache, known)
             session = Session(shell, identity, known, client, cache, bool(roles), stack)
+            session.hurries = hurries and len(known.records) > 0
             await session.start()
             yield session
         except Refused as error:

@@ -114,6 +114,16 @@ async def test_those_that_hang_are_waited_for_a_few_seconds(
     assert trio.current_time() - started == pytest.approx(delivery.SECONDS)
 
 
+async def test_nodes_that_hang_keep_a_record_from_none_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: object
+):
+    """Fails with two rows only: as many hostile nodes and the one first spoken to would be all that are tried."""
+    hostile = [Peer(f"m{number}", "hangs") for number in range(5)]
+    result = await delivered(monkeypatch, [*hostile, *(Peer(f"m{number}") for number in range(5, 9))])
+    assert result.durable == 3
+    assert trio.current_time() < delivery.SECONDS + 0.1
+
+
 async def test_it_is_no_news_to_nodes_that_had_it(monkeypatch: pytest.MonkeyPatch):
     result = await delivered(monkeypatch, [Peer(f"m{number}", "has it") for number in range(3)])
     assert (result.durable, result.news) == (3, False)
