@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import workshop
 
 from faramesh_cli.knowledge import Knowledge
+from faramesh_cli.output import now_ms
 from faramesh_mesh.fleet.fleet import Fleet
 from faramesh_mesh.records.chain import NO_EXTRA
 from faramesh_mesh.records.ids import RecordId
@@ -48,7 +49,7 @@ class Observed:
         status = Status(
             1,
             seq,
-            workshop.START,
+            now_ms() - ago_ms,
             1,
             1,
             bytes(16),
@@ -59,7 +60,7 @@ class Observed:
             NO_EXTRA,
         )
         live = sign_status(status, self.shop.chain.mesh, workshop.node_signer(agent))
-        self.entries[agent] = StatusEntry(live.envelope, health, ago_ms)
+        self.entries[agent] = StatusEntry(live.envelope, health, 0)
         return self.entries[agent]
 
     def runs(self, rollout: Record, *agents: str, stage: int = 1) -> None:

@@ -213,7 +213,8 @@ class Seen:
             )
         if pending:
             quiet = self._silent(pending)
-            lines.append(f"  not acknowledged: {some(pending, 20)}" + (f" ({quiet} silent)" if quiet else ""))
+            silent = f" ({quiet} silent by the word of {self._known.answered_by})" if quiet else ""
+            lines.append(f"  not acknowledged: {some(pending, 20)}{silent}")
             lines.append(
                 "  it is in force wherever it arrives; this mesh has no controllers, so no bound can be stated"
             )

@@ -24,7 +24,7 @@ from faramesh_mesh.records.selector import EVERY, INSTANCE, Selector
 from faramesh_mesh.records.status import KILL_PREFIX, AgentReport, Standing
 from faramesh_mesh.runtime.control.answers import Hearing
 
-HEADER = ("INSTANCE", "REGION", "HEALTH", "TRUST", "POLICY", "EPOCH", "STAGE", "KILL", "LAST-SEEN")
+HEADER = ("INSTANCE", "REGION", "HEALTH", "TRUST", "POLICY", "EPOCH", "STAGE", "KILL", "SIGNED")
 WIDE = ("NODE", "ADDRESS", "PERMITS", "DENIES", "DEFERS", "ERRORS", "LABELS", "NACK")
 _WATCH_SECONDS = 1.0
 
@@ -46,7 +46,8 @@ _STANDING = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instance. `policy` is what its node attests that it runs; `kills` are those in force for it by the records, and
+    """One instance. `health` is the word of the node that answered; `policy` is what its own node attests that it runs, and
+    `signed_ms` how long ago it signed that; `kills` are those in force for it by the records, and
     `unacknowledged` those of them that its node has not said it enforces; `tools` are those of a kill that stops no others."""
 
     instance: str
@@ -59,7 +60,7 @@ class Row:
     kills: tuple[str, ...]
     unacknowledged: tuple[str, ...]
     tools: Mapping[str, tuple[str, ...]]
-    seen_ms: int | None
+    signed_ms: int | None
     node: str
     address: str
     labels: tuple[tuple[str, str], ...]
@@ -78,7 +79,7 @@ class Row:
             str(self.epoch or "-"),
             str(self.stage or "-"),
             kill or "-",
-            _ago(self.seen_ms),
+            _ago(self.signed_ms),
         ]
         if not wide:
             return cells
@@ -116,7 +117,7 @@ class Row:
             "kills": list(self.kills),
             "kills_unacknowledged": list(self.unacknowledged),
             "kills_of_tools": {kill: list(tools) for kill, tools in self.tools.items()},
-            "last_seen_ms": self.seen_ms,
+            "signed_ago_ms": self.signed_ms,
             "node": self.node,
             "address": self.address,
             "labels": dict(self.labels),
@@ -131,10 +132,16 @@ class Row:
         }
 
 
+_SKEW_MS = 60_000
+"""Clocks that differ by less are right enough."""
+
+
 def _ago(ms: int | None) -> str:
-    """When a node was heard of, in whole seconds: less is jitter."""
+    """How long ago a node signed its status, in whole seconds: less is jitter."""
     if ms is None:
         return "never"
+    if ms < -_SKEW_MS:
+        return "clock ahead"
     return "now" if ms < 1_000 else f"{ms // 1_000}s ago" if ms < 100_000 else f"{spell_ms(ms)} ago"
 
 
@@ -193,7 +200,7 @@ def _row(known: Knowledge, agent: str) -> Row:
             short(Kind.KILL, kill.record.id) for kill in kills if not acknowledges(report, kill.record)
         ),
         tools={short(Kind.KILL, kill.record.id): kill.kill.tools for kill in kills if kill.kill.tools},
-        seen_ms=None if heard is None else heard.ago_ms,
+        signed_ms=None if heard is None else heard.ago_ms,
         node="" if enrolled is None else enrolled.enrolment.node_id.hex(),
         address="" if heard is None else heard.status.address,
         labels=() if enrolled is None else enrolled.enrolment.labels,
@@ -239,9 +246,12 @@ def _answer(known: Knowledge, mesh: str, wanted: Selector, *, wide: bool) -> Ans
 
 
 def spoken_for(mesh: str, reach: Reach) -> str:
-    """The line that says how much of the fleet an answer speaks for."""
+    """The line that says how much of the fleet an answer speaks for, and which of that is one node's word."""
     line = (
-        f"{mesh}: heard {reach.reachable} of {counted(reach.roster, 'agent')}, "
-        f"by {reach.answered_by}, {clock(reach.as_of)}"
+        f"{mesh}: {reach.reachable} of {counted(reach.roster, 'agent')} alive by the word of {reach.answered_by}, "
+        f"{clock(reach.as_of)}"
     )
+    if reach.attested_since is not None:
+        oldest = _ago(reach.as_of - reach.attested_since)
+        line += f"; {reach.attested} attested, the oldest {oldest}"
     return f"{line}; a partition is likely" if reach.partition_suspected else line

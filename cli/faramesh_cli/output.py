@@ -31,8 +31,10 @@ class Format(StrEnum):
 class Reach:
     """How much of the fleet an answer speaks for.
 
-    `as_of` is in milliseconds since 1970; `answered_by` names the node (or `this machine`); `reachable` of `roster`
-    agents gave word lately. `partition_suspected` when a whole region is silent, or half of the fleet.
+    `as_of` is in milliseconds since 1970; `answered_by` names the node (or `this machine`). By its word, which nothing
+    proves, `reachable` of `roster` agents are alive; `partition_suspected` when by its word a whole region is silent, or half
+    of the fleet. What is proved: `attested` agents are spoken for by a status that their own node signed, the oldest of them at
+    `attested_since`, by that node's clock.
     """
 
     as_of: int
@@ -40,6 +42,8 @@ class Reach:
     reachable: int
     roster: int
     partition_suspected: bool
+    attested: int = 0
+    attested_since: int | None = None
 
     @property
     def is_partial(self) -> bool:
@@ -122,6 +126,9 @@ class Terminal:
         head["reachable"] = None if reach is None else reach.reachable
         head["roster"] = None if reach is None else reach.roster
         head["partition_suspected"] = None if reach is None else reach.partition_suspected
+        head["attested"] = None if reach is None else reach.attested
+        since = None if reach is None else reach.attested_since
+        head["attested_since"] = None if since is None else instant(since)
         return head
 
     def _lines(self, answer: Answer) -> list[dict[str, Json]]:

@@ -282,10 +282,17 @@ class Session:
                 self.cache.keep(fresh, bodies, {})
                 self.identity.home.add_root(known.records.chain)
         await self._hear()
+        self.keep_statuses()
 
     async def _hear(self) -> None:
         most = len(self.known.records) + _JOINED_SINCE
         self.known.hear(await self.client.statuses(most), name_of(self.client), self.client.node)
+
+    def keep_statuses(self) -> None:
+        """Remember the newest statuses seen, so that no later command takes an older one for news."""
+        if self.cache is not None and self.known.fresh:
+            self.cache.keep_statuses({node: live.envelope for node, live in self.known.fresh.items()})
+            self.known.fresh.clear()
 
     def _take_in_outbox(self, cache: OperatorCache) -> list[Record]:
         """Know what was signed here before and may not be durable, whether or not the mesh has it."""
@@ -329,6 +336,7 @@ async def open_session(
             session.hurries = hurries and len(known.records) > 0
             await session.start()
             yield session
+            session.keep_statuses()
         except Refused as error:
             raise refused_by("the node", error) from None
         except ControlError as error:
@@ -354,6 +362,7 @@ def load(cache: OperatorCache, known: Knowledge) -> None:
     cache.drop(damaged)
     for body in cache.bodies().values():
         known.bodies.put(body)
+    known.recall(cache.statuses())
 
 
 def _trusted(_public: bytes, _message: bytes, _signature: bytes) -> bool:

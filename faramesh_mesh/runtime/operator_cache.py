@@ -1,4 +1,5 @@
-"""What an operator's client keeps between commands: pulled records, the journal of its keys, and the outbox.
+"""What an operator's client keeps between commands: pulled records, the newest statuses seen, the journal of its keys, and
+the outbox.
 
 The journal is written before anything is sent: after a crash or a timeout the same record is offered again and the
 chain goes on from it. A key whose chain forks loses its grants, so this file is what a key's life hangs on.
@@ -23,6 +24,7 @@ BUSY_MS = 10_000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (place INTEGER PRIMARY KEY, id BLOB UNIQUE NOT NULL, envelope BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS bodies (digest BLOB PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS statuses (node BLOB PRIMARY KEY, envelope BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS peers (address TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS journal (key BLOB PRIMARY KEY, seq INTEGER NOT NULL, last BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS outbox (place INTEGER PRIMARY KEY, id BLOB UNIQUE NOT NULL, envelope BLOB NOT NULL);
@@ -124,6 +126,15 @@ class OperatorCache:
                 "INSERT INTO peers VALUES (?, ?) ON CONFLICT (address) DO UPDATE SET at = max(at, excluded.at)",
                 list(peers.items()),
             )
+
+    def statuses(self) -> list[bytes]:
+        """The newest status seen of each node, as it was signed: an older one is never news."""
+        return [envelope for (envelope,) in self._database.execute("SELECT envelope FROM statuses")]
+
+    def keep_statuses(self, envelopes: Mapping[KeyId, bytes]) -> None:
+        """Remember these in the place of older ones of the same nodes."""
+        with self._transaction() as database:
+            database.executemany("INSERT OR REPLACE INTO statuses VALUES (?, ?)", list(envelopes.items()))
 
     def drop(self, records: Iterable[RecordId]) -> None:
         """Forget cached records that turned out to be damaged; they are pulled again."""

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import trio
 import workshop
+from observed import Observed
 
 from faramesh_cli import delivery, peers, session
 from faramesh_cli.command import Shell
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_kill import KillRequest, kill_agents
 from faramesh_cli.keyring import HeldKey
+from faramesh_cli.knowledge import Heard
 from faramesh_cli.output import Answer, Terminal
 from faramesh_cli.peers import Identity
 from faramesh_cli.refusal import Refusal
@@ -39,6 +41,7 @@ class Node(ControlClient):
         self.node = workshop.node_signer(target).id
         self.asked: list[str] = []
         self.connections = 0
+        self.statuses_held: tuple[StatusEntry, ...] = ()
         self.offered: list[bytes] = []
         self.temper = temper
         self._chain = shop.chain
@@ -70,7 +73,7 @@ class Node(ControlClient):
     async def statuses(self, most: int) -> tuple[StatusEntry, ...]:
         del most
         await self._answers("statuses")
-        return ()
+        return self.statuses_held
 
     async def body(self, digest: Digest) -> bytes | None:
         await self._answers("body")
@@ -265,6 +268,18 @@ def test_a_kill_that_was_signed_is_answered_for_although_no_node_answers_any_mor
     answer = world.kill()
     assert answer.data["delivery"] == "durable on 1 of 3"
     assert answer.exit_code is ExitCode.UNCONFIRMED
+
+
+async def test_what_one_command_saw_the_next_does_not_take_an_older_word_for(world: World):
+    """Fails without the statuses in the operator's home."""
+    seen = Observed(world.shop)
+    newer, older = seen.report("a", seq=7), seen.report("a", seq=6)
+    node = world.node("m")
+    for shown in (newer, older):
+        node.statuses_held = (shown,)
+        heard = await world.seen(lambda opened: opened.known.heard_of("a"))
+        assert isinstance(heard, Heard)
+        assert heard.status.seq == 7
 
 
 async def test_a_kill_without_a_cache_waits_for_the_sync(world: World, autojump_clock: object):

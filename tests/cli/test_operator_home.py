@@ -103,6 +103,15 @@ def test_what_was_signed_is_journalled_and_waits_in_the_outbox(tmp_path: Path):
         assert cache.journalled(policy.key) == ChainEnd(1, policy.id)
 
 
+def test_the_newest_status_of_each_node_is_kept(tmp_path: Path):
+    home, node = made(tmp_path / "acme"), workshop.node_signer("a").id
+    with home.cache() as cache:
+        cache.keep_statuses({node: b"older"})
+        cache.keep_statuses({node: b"newer"})
+    with home.cache() as cache:
+        assert cache.statuses() == [b"newer"]
+
+
 def test_a_record_that_would_fork_a_chain_never_reaches_the_outbox(tmp_path: Path):
     home, shop = made(tmp_path / "acme"), workshop.Workshop()
     first = shop.kill("instance=a")

@@ -136,7 +136,7 @@ def test_an_abort_of_what_is_complete_falls_back_without_a_question(
 @pytest.mark.processes
 def test_whoever_sits_at_a_node_may_look_and_may_not_sign(starter: Lab):
     listed = starter.type("fleet", "list", home="m1")
-    assert "by m1 at unix://" in listed.out
+    assert "by the word of m1 at unix://" in listed.out
     refused = starter.type("fleet", "kill", "m1", "--reason", "x", home="m1", code=1)
     assert "is no operator's home" in refused.err
 

@@ -7,7 +7,7 @@ from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Answer, Format, Reach, Terminal, columns
 from faramesh_cli.refusal import Refusal
 
-REACH = Reach(1_800_000_000_123, "m1 at m1:7420", 2, 3, False)
+REACH = Reach(1_800_000_000_123, "m1 at m1:7420", 2, 3, False, 2, 1_800_000_000_000)
 ANSWER = Answer(
     "things", {"mesh": "acme", "things": [{"a": 1}, {"a": 2}]}, ["A", "1", "2"], REACH, "things", "look"
 )
@@ -32,6 +32,8 @@ def test_json_says_how_much_of_the_fleet_it_speaks_for():
         "reachable": 2,
         "roster": 3,
         "partition_suspected": False,
+        "attested": 2,
+        "attested_since": "2027-01-15T08:00:00.000Z",
         "mesh": "acme",
         "things": [{"a": 1}, {"a": 2}],
         "next": "look",

@@ -47,7 +47,8 @@ def test_a_silent_agent_stays_listed_and_the_answer_is_partial(mesh: Observed):
     assert rows["m3"][8] == "never"
     reach = mesh.known().reach()
     assert (reach.reachable, reach.roster, reach.is_partial, reach.partition_suspected) == (1, 3, True, True)
-    assert "heard 1 of 3 agents, by m1 at m1:7420" in spoken_for("acme", reach)
+    assert "acme: 1 of 3 agents alive by the word of m1 at m1:7420" in spoken_for("acme", reach)
+    assert "; 2 attested, the oldest 65s ago; a partition is likely" in spoken_for("acme", reach)
 
 
 def test_a_revoked_agent_stays_listed_and_does_not_count(mesh: Observed):
@@ -141,6 +142,58 @@ def test_an_older_status_never_replaces_a_newer(mesh: Observed):
     report = known.report("m1")
     assert report is not None
     assert report.kills
+
+
+def test_old_statuses_that_are_shown_as_of_now_are_said_to_be_old(mesh: Observed):
+    """Fails when a node's word stands for a signature: a week-old status, said to be alive and heard of just now, would be
+    an agent that was reached."""
+    for agent in ("m1", "m2", "m3"):
+        mesh.report(agent, ago_ms=7 * 86_400_000)
+    known = mesh.known()
+    assert cells(mesh)["m1"][8] == "7d ago"
+    reach = known.reach()
+    assert reach.attested_since == known.heard_of("m1").status.at  # type: ignore[union-attr]  # it was reported
+    said = spoken_for("acme", reach)
+    assert "3 of 3 agents alive by the word of m1 at m1:7420" in said
+    assert "; 3 attested, the oldest 7d ago" in said
+
+
+def test_whoever_signs_nothing_attests_nothing(mesh: Observed):
+    reach = mesh.known().reach()
+    assert (reach.attested, reach.attested_since) == (0, None)
+    assert "attested" not in spoken_for("acme", reach)
+
+
+def test_a_clock_that_is_ahead_makes_no_status_new_for_ever(mesh: Observed):
+    mesh.report("m1", ago_ms=-86_400_000)
+    assert cells(mesh)["m1"][8] == "clock ahead"
+
+
+def test_a_status_older_than_one_seen_by_an_earlier_command_is_no_news(mesh: Observed):
+    """Fails when the newest statuses are forgotten between commands: a node could show one of before a kill was lifted."""
+    kill = mesh.shop.kill("instance=m1")
+    newer = mesh.report("m1", kills=(kill.id,), seq=7)
+    older = mesh.report("m1", seq=6)
+    known = mesh.known()
+    known.recall([newer.envelope, b"damaged"])
+    known.hear((older,), "a liar")
+    report = known.report("m1")
+    assert report is not None
+    assert report.kills
+
+
+def test_a_cached_status_that_does_not_verify_replaces_none(mesh: Observed):
+    """Fails when the cache is believed: a turned bit would show an old word for ever."""
+    forged = bytearray(mesh.report("m1", kills=(bytes(32),), seq=7).envelope)  # type: ignore[arg-type]  # any id
+    forged[-1] ^= 1
+    given = mesh.report("m1", seq=6)
+    known = mesh.known()
+    known.recall([bytes(forged)])
+    known.hear((given,), "m1")
+    report = known.report("m1")
+    assert report is not None
+    assert not report.kills
+    assert known.newest[workshop.node_signer("m1").id].envelope == given.envelope
 
 
 def test_a_time_that_no_calendar_has_is_shown_as_the_last_one():
