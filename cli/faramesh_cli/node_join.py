@@ -30,6 +30,7 @@ from faramesh_mesh.runtime.config import ConfigError, Discovery, NodeHomeConfig,
 from faramesh_mesh.runtime.control.transport import cause_of
 from faramesh_mesh.runtime.egress import open_way
 from faramesh_mesh.runtime.enrol import Applicant, Binding, EnrolError, Joined, enrol_first, join
+from faramesh_mesh.runtime.enrol_wire import Refusal as Refused
 from faramesh_mesh.runtime.files import TooOpenError
 from faramesh_mesh.runtime.home import Home, HomeError
 from faramesh_mesh.runtime.journal_row import first_journal
@@ -42,6 +43,9 @@ from faramesh_mesh.trust.keys import Signer, signer_from_seed, verify
 CONNECT_SECONDS = 10.0
 MAX_HOPS = 8
 """Addresses tried, the ones that nodes refer to included."""
+SYNCING_SECONDS = 15.0
+"""How long nodes that were just started are waited for: a mesh of one listens for two seconds, a restart among others takes one or two."""
+AGAIN_SECONDS = 1.0
 _MAX_TOKEN = 4_000_000
 
 
@@ -186,6 +190,19 @@ def _enrolled(shell: Shell, token: Token, config: NodeHomeConfig, keys: Keys) ->
 
 
 async def _ask_around(shell: Shell, token: Token, config: NodeHomeConfig, applicant: Applicant) -> Joined:
+    """Ask for enrolment until somebody gives it. A node that was started a moment ago has to sync first, and is asked again."""
+    until = trio.current_time() + SYNCING_SECONDS
+    while True:
+        try:
+            return await _ask_each(shell, token, config, applicant)
+        except EnrolError as error:
+            if error.refusal is not Refused.NOT_READY or trio.current_time() >= until:
+                raise
+        shell.terminal.progress("  it is asked again")
+        await trio.sleep(AGAIN_SECONDS)
+
+
+async def _ask_each(shell: Shell, token: Token, config: NodeHomeConfig, applicant: Applicant) -> Joined:
     """Ask the seeds one after the other, and whom they refer to."""
     waiting, asked = list(config.seeds), set[str]()
     trouble = EnrolError("no node was asked")
@@ -199,7 +216,7 @@ async def _ask_around(shell: Shell, token: Token, config: NodeHomeConfig, applic
             return await _ask(address, token, config, applicant)
         except EnrolError as error:
             trouble = EnrolError(f"{address}: {error}", error.refusal, error.elsewhere)
-            if error.refusal is not None and not error.elsewhere:
+            if error.refusal not in {None, Refused.NOT_READY} and not error.elsewhere:
                 raise trouble from None
             waiting = [*error.elsewhere, *waiting]
             shell.terminal.progress(f"  {error}")
