@@ -34,6 +34,10 @@ class Call:
     tool: str
     args: Mapping[str, ArgValue] = field(default_factory=lambda: NO_ARGS)
 
+    def __reduce__(self) -> "tuple[type[Call], tuple[str, dict[str, ArgValue]]]":
+        """Travels between processes with an error that names it."""
+        return Call, (self.tool, dict(self.args))
+
 
 def read_call(tool: object, args: object) -> Call | Rejected:
     """A call from untrusted input, for example parsed JSON, within the limits above. Never raises."""

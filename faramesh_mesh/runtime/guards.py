@@ -13,6 +13,7 @@ The decision is made after the call was registered, so a kill between check and 
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +32,10 @@ class CallDeniedError(Exception):
         super().__init__(f"{call.tool}: {decision}")
         self.call = call
         self.decision = decision
+
+    def __reduce__(self) -> tuple[type["CallDeniedError"], tuple[Call, Decision]]:
+        """Travels between processes, as errors of task queues and process pools do."""
+        return type(self), (self.call, self.decision)
 
 
 class CallDeferredError(CallDeniedError):
@@ -83,6 +88,8 @@ class Guard:
             raise CallStoppedError(self.call, self._why)
 
     def __enter__(self) -> "Guard":
+        if self._flight is not None:
+            raise RuntimeError("a guard is for one call: make another one")
         self._begin()
         try:
             self._resume()
@@ -131,10 +138,12 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the block. A `CallStoppedError` where a kill has interrupted it."""
-        if self._token is not None:
-            _current.reset(self._token)
-            self._token = None
+        token, self._token = self._token, None
         interrupted = self._block.leave(kind, error, trace)
+        if token is not None:
+            # Entered in another context (a dependency of a web framework), it has nothing to put back here.
+            with suppress(ValueError):
+                _current.reset(token)
         if interrupted and self._why is not None:
             raise CallStoppedError(self.call, self._why) from None
 

@@ -5,7 +5,7 @@ A node that does not answer denies: a dead node must not leave its last PERMIT s
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
 
@@ -72,7 +72,9 @@ class RemoteGate:
 
     def _asked(self, call: Call, agent: str | None) -> Decision:
         try:
-            arguments = json.dumps(call.args, allow_nan=False, separators=(",", ":"), default=dict).encode()
+            arguments = json.dumps(
+                call.args, allow_nan=False, separators=(",", ":"), default=_mapping
+            ).encode()
             answer = self._client.ask(Decide(agent or "", call.tool, arguments))
         except ControlError as error:
             return Decision(Effect.DENY, Why.STALE_SNAPSHOT, text=str(error))
@@ -134,6 +136,14 @@ class RemoteGate:
                 flight.cancel(decision)
             judged = judged and decision.why not in _UNJUDGED
         return judged
+
+
+def _mapping(value: object) -> dict[object, object]:
+    """A mapping of another kind as JSON knows it, and nothing else: `dict` would make {"a": "b"} of the set {"ab"}, and use an
+    iterator up that the call is to read."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
 def _decision(decided: Decided) -> Decision:

@@ -1,6 +1,10 @@
 """The gate of a node in another process: nothing is permitted once it is closed, and no kill is missed over a restart."""
 
+import contextvars
+import copy
 import os
+import pickle
+import signal
 import socket
 import threading
 import time
@@ -11,7 +15,8 @@ from pathlib import Path
 import pytest
 from runtime.meshes import PAY
 
-from faramesh_mesh.host.decision import Effect, Why
+from faramesh_mesh.host.call import Call
+from faramesh_mesh.host.decision import Decision, Effect, Why
 from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.runtime.control import protocol
 from faramesh_mesh.runtime.control.answers import Challenge, Changes, Decided
@@ -48,8 +53,11 @@ class Node:
     def _accept(self):
         with suppress(OSError):
             while True:
-                self._open.append(self._listener.accept()[0])
-                threading.Thread(target=self._serve, args=(self._open[-1],), daemon=True).start()
+                sock, _ = self._listener.accept()
+                self._open.append(sock)
+                if self._stopped:
+                    sock.close()
+                threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
         with suppress(OSError, EOFError):
@@ -165,3 +173,74 @@ def test_a_kill_reaches_the_calls_of_a_forked_child(mesh, node):
         assert said + os.read(reading, 64) == b"in flight|stopped"
     os.close(reading)
     os.close(writing)
+
+
+class TimeLimit(BaseException):
+    """What a task queue raises in the middle of anything."""
+
+
+def test_an_answer_that_was_not_read_is_not_taken_for_that_of_the_next_call(mesh, node):
+    """Fails where only errors of the connection close it: after a time limit or Ctrl-C between question and answer the permit of one
+    call was that of the next."""
+
+    def raises(_number, _frame):
+        raise TimeLimit
+
+    before = signal.signal(signal.SIGALRM, raises)
+    node.let_go.clear()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeLimit):
+            mesh.decide(PAY)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    node.let_go.set()
+    node.says = KILLED
+    assert mesh.decide(PAY).why is Why.KILLED
+
+
+def test_a_child_that_was_forked_while_a_thread_asked_decides(mesh, node):
+    """Fails where the child inherits the turn of a thread that is not there: it hung."""
+    node.let_go.clear()
+    before = node.asked
+    asking = threading.Thread(target=mesh.decide, args=(PAY,))
+    asking.start()
+    while node.asked == before:
+        time.sleep(0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: what is tested here
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        os._exit(0 if mesh.decide(PAY).permits else 1)
+    node.let_go.set()
+    _, status = os.waitpid(child, 0)
+    asking.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+@pytest.mark.parametrize("value", [{"ab"}, iter(["xy"]), object()])
+def test_what_is_not_json_is_denied_and_left_as_it_is(mesh, value):
+    decision = mesh.decide(Call("pay", {"to": value}))
+    assert (decision.effect, decision.why) == (Effect.DENY, Why.EVALUATION_ERROR)
+    if not isinstance(value, set | str) and hasattr(value, "__next__"):
+        assert list(value) == ["xy"]
+
+
+def test_a_guard_that_is_left_in_another_context_ends_and_is_for_one_call(mesh):
+    """A dependency of a web framework that yields is entered and left in different contexts."""
+    guard = mesh.guard(PAY)
+    contextvars.copy_context().run(guard.__enter__)
+    contextvars.copy_context().run(guard.__exit__, None, None, None)
+    assert not mesh._node._flights
+    with pytest.raises(RuntimeError, match="one call"):
+        guard.__enter__()
+
+
+def test_a_denial_travels_between_processes():
+    denied = CallDeniedError(PAY, Decision(Effect.DENY, Why.KILLED, text="rogue"))
+    again = copy.deepcopy(denied)  # by the same means as pickling
+    assert (str(again), again.call, again.decision) == (str(denied), PAY, denied.decision)
+    assert copy.deepcopy(Call("pay")) == Call("pay")
+    assert pickle.dumps(denied)

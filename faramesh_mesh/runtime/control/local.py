@@ -7,6 +7,7 @@ socket of the user that the node runs as, so nothing of them is verified again.
 import os
 import socket
 import threading
+import weakref
 
 from faramesh_mesh.records.ids import NO_MESH
 from faramesh_mesh.records.rejection import Rejected
@@ -19,6 +20,18 @@ from faramesh_mesh.runtime.control.transport import check_owner, check_peer
 
 ANSWER_SECONDS = 2.0
 """A decision takes microseconds; a node that takes seconds is as good as gone, and the call is denied."""
+
+
+_clients: "weakref.WeakSet[LocalClient]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for client in _clients:
+        client.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
 
 
 class LocalClient:
@@ -36,7 +49,7 @@ class LocalClient:
         self._owner = owner
         self._turn = threading.Lock()
         self._sock: socket.socket | None = None
-        self._pid = os.getpid()
+        _clients.add(self)
 
     def ask(self, request: Request, seconds: float = ANSWER_SECONDS, *, again: bool = True) -> Answer:
         """One request, one answer. Raises `Unreachable`, `Refused`, `Untrusted`.
@@ -45,8 +58,6 @@ class LocalClient:
         since the last one it is `Unreachable`, and not asked of a node that was restarted.
         """
         with self._turn:
-            if self._pid != os.getpid():  # a fork shares the connection with its parent: leave it alone
-                self._sock, self._pid = None, os.getpid()
             fresh = self._sock is None
             try:
                 return self._exchange(request, seconds)
@@ -61,6 +72,10 @@ class LocalClient:
         if sock is not None:
             sock.close()
 
+    def forget(self) -> None:
+        """A forked child begins anew: the connection is its parent's, and so may the turn be, of a thread that is not here."""
+        self._turn, self._sock = threading.Lock(), None
+
     def _exchange(self, request: Request, seconds: float) -> Answer:
         try:
             sock = self._connected()
@@ -69,7 +84,9 @@ class LocalClient:
         except OSError as error:
             self.close()
             raise Unreachable(f"{self._path}: {error.strerror or error}; is the node running?") from None
-        except (Unreachable, Untrusted):
+        except BaseException:
+            # Whatever broke in (Ctrl-C, a time limit that raises in a signal handler): the answer that was not read would be
+            # taken for that of the next request, and a permit for another call's.
             self.close()
             raise
         if isinstance(answer, Failed):
