@@ -10,7 +10,7 @@ from faramesh_mesh.gossip.effects import Outcome
 from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.records.ids import KeyId, MeshId
 from faramesh_mesh.runtime import clock
-from faramesh_mesh.runtime.credentials import Credentials
+from faramesh_mesh.runtime.credentials import UNUSABLE, Credentials
 from faramesh_mesh.runtime.driver import DialError, Driver, Opened
 from faramesh_mesh.runtime.enrol import Binding, EnrolError, renew
 from faramesh_mesh.runtime.enroller import Enroller
@@ -151,8 +151,16 @@ class Renewal:
         """Look after the certificate until cancelled."""
         while True:
             if clock.wall_ms() >= self._credentials.shown.renew_at:
-                await self._renew()
+                await self._try_to_renew()
             await trio.sleep(LOOK_SECONDS)
+
+    async def _try_to_renew(self) -> None:
+        """A home that cannot be written or read costs this attempt, never the node: it still shows the old certificate."""
+        try:
+            await self._renew()
+        except UNUSABLE as error:
+            why, effect = str(error), "the old one is still shown; tried again in a minute"
+            self._log.limited("renew", "certificate not renewed", at="the home", why=why, effect=effect)
 
     async def _renew(self) -> None:
         seed = os.urandom(32)

@@ -8,6 +8,7 @@ from faramesh_mesh.gossip.node import Node
 from faramesh_mesh.host import audit
 from faramesh_mesh.records.ids import KeyId
 from faramesh_mesh.runtime.clock import Clock
+from faramesh_mesh.runtime.credentials import UNUSABLE
 from faramesh_mesh.runtime.enforcement import Enforcer
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.restore import CLEAN, INCARNATION, LOST, Restored, encode_incarnation
@@ -26,7 +27,7 @@ class Follower(Protocol):
     """Who must know the newest roots (`credentials.Credentials`)."""
 
     def follow(self, chain: RootChain) -> None:
-        """The chain as it is now."""
+        """The chain as it is now. Raises one of `credentials.UNUSABLE`; the next call tries again."""
 
 
 class Steward:
@@ -77,11 +78,19 @@ class Steward:
     def changed(self) -> None:
         """What the node holds changed: first of all the gate hears of it."""
         self._enforcer.refresh()
-        self._credentials.follow(self._node.records.chain)
+        self._follow_roots()
         if not self._was_ready and self.is_ready():
             self._was_ready = True
             self._log.info("ready", records=len(self._node.records))
             self.enter_event(audit.Event.READY, f"{len(self._node.records)} records")
+
+    def _follow_roots(self) -> None:
+        """Never in the way of the gate: what the links trust waits for the disk, what an agent may do does not."""
+        try:
+            self._credentials.follow(self._node.records.chain)
+        except UNUSABLE as error:
+            effect = "links still trust the authorities of an older root; tried again each second"
+            self._log.limited("follow", "link credentials not reloaded", why=str(error), effect=effect)
 
     async def run(self) -> None:
         """Keep the gate alive, and look after the rest, until cancelled."""

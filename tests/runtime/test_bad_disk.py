@@ -1,0 +1,88 @@
+"""A node goes on enforcing while its disk is full, or cannot be read: whatever of it fails, and whenever."""
+
+from io import StringIO
+
+import pytest
+import trio
+from benchmarks.homes import ENROLLER, Plan, seed_of
+from msgspec.structs import replace
+from runtime.meshes import SECONDS, made
+
+from faramesh_mesh.runtime import certificates, enrolling
+from faramesh_mesh.runtime.credentials import Credentials
+from faramesh_mesh.runtime.home import Home
+from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.trust.chain import RootChain
+from faramesh_mesh.trust.keys import signer_from_seed
+
+
+@pytest.fixture
+def plan(tmp_path) -> Plan:
+    return made(tmp_path, 1)
+
+
+@pytest.fixture
+def home(plan) -> Home:
+    return Home(plan.members[0].home)
+
+
+def full(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+class TestRenewal:
+    @pytest.fixture
+    def due(self, monkeypatch):
+        monkeypatch.setattr(certificates, "renew_at_ms", lambda _: 0)
+        monkeypatch.setattr(enrolling, "LOOK_SECONDS", 0.01)
+
+    class Registry:
+        def __init__(self, chain: RootChain) -> None:
+            self.chain = chain
+
+    @pytest.mark.usefixtures("due")
+    async def test_a_full_disk_costs_the_attempt_and_not_the_node(self, plan, home, monkeypatch):
+        credentials = Credentials(home, plan.author.chain)
+        before = credentials.shown
+        log = Log(StringIO())
+        renewal = enrolling.Renewal(
+            credentials=credentials,
+            registry=self.Registry(plan.author.chain),
+            node=signer_from_seed(home.read_seed()),
+            enrol_seed=seed_of(ENROLLER),
+            proxy="",
+            seeds=(),
+            log=log,
+        )
+        room = monkeypatch.context()
+        with trio.fail_after(SECONDS):
+            async with trio.open_nursery() as nursery:
+                with room as patched:
+                    patched.setattr(Home, "write_link", full)
+                    nursery.start_soon(renewal.run)
+                    while not log._waiting:  # noqa: ASYNC110 - a worker thread is in between
+                        await trio.sleep(0.01)
+                assert "No space" in dict(log._waiting[0].fields)["why"]
+                assert credentials.shown is before
+                while credentials.shown is before:  # noqa: ASYNC110 - the same
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+
+
+class TestNewRoots:
+    def test_what_could_not_be_loaded_is_loaded_by_the_next_call(self, plan, home, monkeypatch):
+        """It took the root for followed before it had read anything, and never tried again."""
+        chain = plan.author.chain
+        credentials = Credentials(home, chain)
+        before = credentials.shown
+
+        class Longer:
+            current = replace(chain.current, version=chain.current.version + 1, authorities=())
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Home, "read_link", full)
+            with pytest.raises(OSError, match="No space"):
+                credentials.follow(Longer)
+            assert credentials.shown is before
+        credentials.follow(Longer)
+        assert credentials.shown is not before
