@@ -106,16 +106,15 @@ class Steward:
             if turn % STATUSES_EVERY == 0:
                 self.keep_statuses()
             if not self._synced and self.is_ready():
-                await self._note_synced()
+                self._note_synced()
 
-    async def _note_synced(self) -> None:
+    def _note_synced(self) -> None:
         """What was lost has come back: the next start need not wait for it again."""
         self._synced = True
         if self._lost:
             self._lost = False
-            self._storage.keep(meta=((LOST, b"0"),))
+            self._storage.keep(meta=((LOST, b"0"),), synced=True)
             self._log.info("synced after damage")
-            await self._storage.synced()
 
     def _keep_incarnation(self) -> None:
         """Peers may have known a later life of this node than its disk did: the next start must begin after that."""

@@ -42,9 +42,6 @@ class Durable(Protocol):
     def audit_end(self) -> int:
         """The number of the newest of them."""
 
-    def synced(self) -> None:
-        """The node has met its peers since something was found damaged."""
-
     def close(self) -> None:
         """Nothing more is written."""
 
@@ -82,6 +79,7 @@ class _Waiting:
     journal: dict[str, bytes] = field(default_factory=dict)
     authored: dict[KeyId, Authored] = field(default_factory=dict)
     audit: list[bytes] = field(default_factory=list)
+    synced: bool = False
     then: list[Then] = field(default_factory=list)
 
     def whole(self) -> Batch:
@@ -95,6 +93,7 @@ class _Waiting:
             journal=tuple(self.journal.items()),
             authored=tuple(self.authored.values()),
             audit=tuple(self.audit),
+            synced=self.synced,
         )
 
 
@@ -136,15 +135,18 @@ class Storage:
         meta: tuple[tuple[str, bytes], ...] = (),
         statuses: tuple[tuple[KeyId, bytes], ...] = (),
         authored: tuple[Authored, ...] = (),
+        synced: bool = False,
         then: Then | None = None,
     ) -> None:
-        """Make something of the host's own durable. `then` is called once it is, and makes the commit urgent."""
+        """Make something of the host's own durable. `synced`: what was lost has come back (`Batch.synced`). `then`
+        is called once it is durable, and makes the commit urgent."""
         waiting = self._waiting
         waiting.journal.update(journal)
         waiting.audit += audit
         waiting.meta.update(meta)
         waiting.statuses.update(statuses)
         waiting.authored.update((each.key, each) for each in authored)
+        waiting.synced |= synced
         if then is not None:
             waiting.then.append(then)
         self._wake(urgent=then is not None)
@@ -194,15 +196,14 @@ class Storage:
         """The number of the newest audit entry on the disk."""
         return await self._in_thread(self._store.audit_end)
 
-    async def synced(self) -> None:
-        """The node has synced since its store was damaged."""
-        await self._in_thread(self._store.synced)
-
     async def finish(self) -> None:
         """Commit what still waits, once, and close the store. After `run` has ended."""
         if self._work.is_set():
             await self._commit()
-        await self._in_thread(self._store.close)
+        try:
+            await self._in_thread(self._store.close)
+        except StoreError as error:
+            self._complain(str(error))
 
     async def _commit(self) -> bool:
         self.gather()
@@ -240,6 +241,7 @@ class Storage:
         taken.journal.update(later.journal)
         taken.authored.update(later.authored)
         taken.audit += later.audit
+        taken.synced |= later.synced
         taken.then += later.then
         self._wake(urgent=True)
 

@@ -56,7 +56,8 @@ class Authored:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key)
-    replace what was there; `roots`, `records` and `audit` append; `bodies` keep the first."""
+    replace what was there; `roots`, `records` and `audit` append; `bodies` keep the first. `synced`: the node
+    has synced since roots or records were lost, and the next start need not wait for it again."""
 
     roots: tuple[bytes, ...] = ()
     records: tuple[tuple[RecordId, bytes], ...] = ()
@@ -66,6 +67,7 @@ class Batch:
     journal: tuple[tuple[str, bytes], ...] = ()
     authored: tuple[Authored, ...] = ()
     audit: tuple[bytes, ...] = ()
+    synced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Loaded:
     are not verified: the caller admits each envelope again and calls `Store.set_aside` for those that fail.
 
     `must_sync`: roots or records were lost, now or before a start that did not come far, so the node must
-    deny until it has synced with its peers (`Store.synced`).
+    deny until it has synced with its peers (`Batch.synced`).
     """
 
     roots: tuple[bytes, ...]
@@ -144,12 +146,6 @@ class Store:
         if numbers:
             self._quarantine(shelf, numbers, why)
 
-    def synced(self) -> None:
-        """The node has synced since the damage: forget that it must."""
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM meta WHERE id = ?", (MUST_SYNC,))
-        self._damage = ()
-
     def commit(self, batch: Batch) -> None:
         """Make a batch durable, all of it or nothing. On return it has been fsynced.
 
@@ -160,6 +156,10 @@ class Store:
                 connection.executemany(
                     _INSERT[shelf], [(key, data, checksum(shelf, key, data)) for key, data in rows]
                 )
+            if batch.synced:
+                connection.execute("DELETE FROM meta WHERE id = ?", (MUST_SYNC,))
+        if batch.synced:
+            self._damage = ()
 
     def audit(self, after: int = 0, limit: int = 1_000) -> tuple[tuple[int, bytes], ...]:
         """At most `limit` audit entries with numbers above `after`, ascending. Entries are chained by hash:
@@ -174,7 +174,10 @@ class Store:
 
     def close(self) -> None:
         """Close the file. All that was committed is in it."""
-        self._connection.close()
+        try:
+            self._connection.close()
+        except sqlite3.Error as error:
+            raise translated(error, self._path) from error
 
     def _read(self, shelf: Shelf, damaged: list[Damaged]) -> dict[bytes, bytes]:
         """The rows of a shelf that hold, by id, in order; the others go to the quarantine."""

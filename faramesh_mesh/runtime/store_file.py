@@ -155,7 +155,7 @@ def translated(error: sqlite3.Error, path: Path) -> StoreError:
 
 
 def _is_full(error: sqlite3.Error) -> bool:
-    code = error.sqlite_errorcode
+    code = _code(error)
     return code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE
 
 
@@ -167,7 +167,13 @@ def _is_damage(error: sqlite3.Error | _DamagedError) -> bool:
     """Whether the file itself is wrong, not the disk, the rights or a lock."""
     if isinstance(error, _DamagedError):
         return True
-    return error.sqlite_errorcode & 0xFF in _DAMAGE
+    return _code(error) & 0xFF in _DAMAGE
+
+
+def _code(error: sqlite3.Error) -> int:
+    """SQLite's number of an error; 0 for one that Python's module raised itself, such as for a closed connection."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
 
 
 _DAMAGE = frozenset(

@@ -31,6 +31,8 @@ class Disk:
     def commit(self, batch: Batch) -> None:
         """Make a batch durable."""
         self._batches.append(batch)
+        if batch.synced:
+            self.synced()
 
     def load(self) -> Loaded:
         """All that is held, newest where a row replaces another."""

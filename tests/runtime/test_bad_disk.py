@@ -6,12 +6,16 @@ import pytest
 import trio
 from benchmarks.homes import ENROLLER, Plan, seed_of
 from msgspec.structs import replace
-from runtime.meshes import SECONDS, made
+from runtime.meshes import SECONDS, decided, made, running, until
 
-from faramesh_mesh.runtime import certificates, enrolling
+from faramesh_mesh.runtime import certificates, enrolling, steward
+from faramesh_mesh.runtime.control.answers import Code
+from faramesh_mesh.runtime.control.client import connect
+from faramesh_mesh.runtime.control.errors import Refused
 from faramesh_mesh.runtime.credentials import Credentials
 from faramesh_mesh.runtime.home import Home
 from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.store import Batch, Store, StoreError, StoreFullError
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import signer_from_seed
 
@@ -28,6 +32,10 @@ def home(plan) -> Home:
 
 def full(*_: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+def bad(*_: object) -> None:
+    raise StoreError("the disk is bad")
 
 
 class TestRenewal:
@@ -86,3 +94,42 @@ class TestNewRoots:
             assert credentials.shown is before
         credentials.follow(Longer)
         assert credentials.shown is not before
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("broken", ["audit", "audit_end"])
+async def test_an_audit_log_that_cannot_be_read_is_an_answer(plan, monkeypatch, broken, last):
+    async with running(*plan.members) as (node,):
+        await until(node, lambda: decided(node).permits)
+        monkeypatch.setattr(Store, broken, bad)
+        async with connect(str(node.socket), None) as client:
+            if last or broken == "audit":
+                with pytest.raises(Refused, match="cannot be read: the disk is bad") as refused:
+                    await client.audit(last=last)
+                assert refused.value.code is Code.STORE
+            await client.info()
+        assert decided(node).permits
+
+
+async def test_damage_that_is_healed_while_the_disk_is_full_is_written_when_there_is_room(plan, monkeypatch):
+    """Forgetting the damage was a write of its own, outside the queue that retries."""
+    monkeypatch.setattr(steward, "TURN_SECONDS", 0.05)
+    commit = Store.commit
+    full = True
+
+    def maybe(store: Store, batch: Batch) -> None:
+        if full and batch.synced:
+            raise StoreFullError("no room")
+        commit(store, batch)
+
+    monkeypatch.setattr(Store, "commit", maybe)
+    async with running(*plan.members) as (node,):
+        await until(node, lambda: decided(node).permits)
+        storage = node._steward._storage
+        monkeypatch.setattr(node._steward, "is_ready", lambda: True)  # as where a peer has agreed
+        node._steward._lost, node._steward._synced = True, False
+        await until(node, lambda: storage.trouble == "no room")
+        assert decided(node).permits
+        full = False
+        await until(node, lambda: not storage.trouble)
+        assert decided(node).permits

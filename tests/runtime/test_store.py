@@ -69,10 +69,17 @@ def content(loaded: Loaded) -> Loaded:
     return replace(loaded, damaged=(), must_sync=False)
 
 
+def test_a_store_that_is_closed_is_an_error_of_the_store(store: Store) -> None:
+    """Python's module raises it itself, without a number of SQLite's: an AttributeError came out."""
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.audit()
+
+
 class TestWhatIsCommitted:
     def test_comes_back_after_closing(self, path: Path, store: Store) -> None:
         store.commit(FULL)
-        store.synced()
+        store.commit(Batch(synced=True))
         before = store.load()
         store.close()
         after = reopened(path)
@@ -145,12 +152,12 @@ class TestMustSync:
         store.close()
         assert reopened(path).must_sync
         with closing(Store.open(path)) as again:
-            again.synced()
+            again.commit(Batch(synced=True))
         assert not reopened(path).must_sync
 
     def test_rows_that_fail_verification_are_moved_and_remembered(self, path: Path, store: Store) -> None:
         store.commit(FULL)
-        store.synced()
+        store.commit(Batch(synced=True))
         store.set_aside(Shelf.RECORDS, [record(3)[0], record(5)[0]], "bad signature")
         store.set_aside(Shelf.ROOTS, [sha256(b"root 2").digest()], "bad signature")
         store.close()
@@ -173,7 +180,7 @@ class TestMustSync:
         assert not store.load().must_sync
 
     def test_setting_aside_what_is_not_there_changes_nothing(self, store: Store) -> None:
-        store.synced()
+        store.commit(Batch(synced=True))
         store.set_aside(Shelf.RECORDS, [b"x" * 32], "bad signature")
         assert not store.load().must_sync
 
@@ -184,7 +191,7 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("healthy") / "mesh.db"
     with closing(Store.open(path)) as store:
         store.commit(FULL)
-        store.synced()
+        store.commit(Batch(synced=True))
     return path.read_bytes()
 
 
@@ -251,7 +258,7 @@ class TestDamage:
         """A mesh of one has nobody to sync from."""
         with closing(Store.open(path)) as store:
             store.commit(Batch(records=records(0, 2_000)))
-            store.synced()
+            store.commit(Batch(synced=True))
         data = bytearray(path.read_bytes())
         middle = len(data) // 2 // 4_096 * 4_096
         data[middle : middle + 4_096] = bytes(4_096)
@@ -284,7 +291,7 @@ class TestDamagedLog:
     def crashed(self, path: Path) -> bytes:
         """The log of a node that committed ten batches and was killed."""
         store = Store.open(path)
-        store.synced()
+        store.commit(Batch(synced=True))
         for number in range(10):
             store.commit(Batch(records=records(number * 10, number * 10 + 10)))
         log = path.with_name("mesh.db-wal").read_bytes()
@@ -360,7 +367,7 @@ class TestDiskFull:
         try:
             path = tmp_path / "mesh.db"
             store = Store.open(path)
-            store.synced()
+            store.commit(Batch(synced=True))
             kept = fill(store)
             assert store.load().records == records(0, kept)
             store.close()

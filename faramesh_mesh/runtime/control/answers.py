@@ -69,7 +69,7 @@ class Code(IntEnum):
     BUSY = 4
     """Too many clients, or too much asked: try again, or another node."""
     STORE = 5
-    """The store cannot write: what was offered is in force here but not durable."""
+    """The store cannot write: what was offered is in force here but not durable. Or it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from faramesh_mesh.runtime.control.protocol import PAGE
 from faramesh_mesh.runtime.control.requests import MAX_IDS, Request
 from faramesh_mesh.runtime.driver import Driver
 from faramesh_mesh.runtime.storage import Storage
+from faramesh_mesh.runtime.store import StoreError
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer
 
@@ -269,11 +270,16 @@ class Desk:
             generation=self._driver.generation,
         )
 
-    async def _audit(self, request: requests.AskAudit) -> answers.AuditPage:
+    async def _audit(self, request: requests.AskAudit) -> Answer:
         after = request.after
-        if request.last:
-            after = max(0, await self._storage.last_audit() - request.limit)
-        rows = await self._storage.read_audit(after, request.limit)
+        try:
+            if request.last:
+                after = max(0, await self._storage.last_audit() - request.limit)
+            rows = await self._storage.read_audit(after, request.limit)
+        except StoreError as error:
+            return Failed(
+                Code.STORE, f"the audit log cannot be read: {error}. Enforcing goes on; look after the disk"
+            )
         return answers.AuditPage(tuple(data for _, data in rows), rows[-1][0] if rows else after)
 
     # Numbers

@@ -39,10 +39,6 @@ class Shelf:
         """The same."""
         return 0
 
-    def synced(self) -> None:
-        """The node has met its peers since the damage."""
-        self._disk.synced()
-
     def close(self) -> None:
         """Nothing to close."""
 
