@@ -9,6 +9,10 @@ DEFAULT_PORT = 7420
 """The one port of a node: gossip, enrolment and control share it and are told apart by ALPN."""
 
 
+MAX_LABEL = 63
+"""Characters between two dots of a name (RFC 1035): a resolver does not even ask for others."""
+
+
 class AddressError(ValueError):
     """The text is not an address. The message says what was expected."""
 
@@ -42,6 +46,8 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     host, colon, port = trimmed.partition(":")
     if not host or not host.isprintable() or any(mark in host for mark in " /@[]"):
         raise AddressError(f"{text!r}: expected host:port, for example m1:{DEFAULT_PORT}")
+    if not all(0 < len(label) <= MAX_LABEL for label in host.removesuffix(".").split(".")):
+        raise AddressError(f"{text!r}: expected 1 to {MAX_LABEL} characters between the dots of a name")
     return Address(host.lower(), _port(port, text) if colon else default_port)
 
 

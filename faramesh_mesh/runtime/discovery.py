@@ -56,7 +56,8 @@ async def discover(
         if seeds:
             nursery.start_soon(_seeds, seeds, suggest_others, complain)
         if settings.dns:
-            nursery.start_soon(_watch, DNS_SECONDS, lambda: resolve(settings.dns), suggest_others, complain)
+            names = _names(settings.dns, complain)
+            nursery.start_soon(_watch, DNS_SECONDS, lambda: resolve(names), suggest_others, complain)
         if settings.file:
             path = Path(settings.file)
             nursery.start_soon(_watch, FILE_SECONDS, lambda: read_file(path), suggest_others, complain)
@@ -64,15 +65,27 @@ async def discover(
             nursery.start_soon(_mdns, mesh, listening, suggest_others, complain)
 
 
+def _names(names: tuple[str, ...], complain: Complain) -> tuple[str, ...]:
+    """Those that can be asked for. One that is misspelt is complained about and keeps nobody from the others."""
+    good: list[str] = []
+    for name in names:
+        try:
+            good.append(str(parse_address(name)))
+        except AddressError as error:
+            complain(str(error))
+    return tuple(good)
+
+
 async def resolve(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The addresses behind DNS names, ascending. Raises `OSError` when none of them could be resolved."""
+    """The addresses behind DNS names, ascending. Raises `OSError`, or `UnicodeError` for a name that cannot be asked for,
+    when none of them could be resolved."""
     found: set[str] = set()
-    failure: OSError | None = None
+    failure: OSError | UnicodeError | None = None
     for name in names:
         try:
             address = parse_address(name)
             answers = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             failure = error
             continue
         found |= {str(Address(str(answer[4][0]), address.port)) for answer in answers}
@@ -105,7 +118,7 @@ async def _watch(
     while True:
         try:
             addresses, wrong = await read(), ""
-        except (OSError, AddressError) as error:
+        except (OSError, AddressError, UnicodeError) as error:
             addresses, wrong = before, str(error)
         if wrong and wrong != trouble:
             complain(wrong)

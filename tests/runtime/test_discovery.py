@@ -29,6 +29,8 @@ class TestAddresses:
         [
             ("m1", "m1", DEFAULT_PORT),
             (" M1:80 ", "m1", 80),
+            ("m1.example.:80", "m1.example.", 80),
+            ("a" * 63 + ".example", "a" * 63 + ".example", DEFAULT_PORT),
             ("10.0.0.7:0", "10.0.0.7", 0),
             ("::1", "::1", DEFAULT_PORT),
             ("[::1]", "::1", DEFAULT_PORT),
@@ -59,6 +61,10 @@ class TestAddresses:
             "user@m1:1",
             "m1:1:1",
             "m\x001",
+            "peers..svc:7420",
+            ".svc",
+            "svc..",
+            "a" * 64 + ".example:1",
         ],
     )
     def test_what_is_none_is_refused_in_words(self, text: str) -> None:
@@ -66,7 +72,7 @@ class TestAddresses:
             parse_address(text)
 
     @given(
-        st.from_regex(r"[a-z][a-z0-9.-]{0,30}", fullmatch=True)
+        st.from_regex(r"([a-z0-9-]{1,12}\.){0,3}[a-z0-9-]{1,12}\.?", fullmatch=True)
         | st.ip_addresses().map(lambda ip: ip.compressed),
         st.integers(0, 65_535),
     )
@@ -162,6 +168,30 @@ async def test_a_name_stands_for_all_its_addresses_and_is_asked_again(
         assert "no such name" in await heard.complaints.receive()
         resolver.names = {"gone.svc": ["10.0.0.4"]}
         assert await heard.suggested.receive() == ("10.0.0.4:7420",)
+
+
+async def test_a_name_that_is_none_is_complained_about_and_hides_no_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """`peers..svc` is a UnicodeError of getaddrinfo, which ended the node; a blank in a name kept from all others."""
+    trio.socket.set_custom_hostname_resolver(Resolver({"mesh.svc": ["10.0.0.1"]}))
+    async with discovering(Discovery(dns=("peers..svc:7420", "mesh.svc", "two words"))) as heard:
+        assert await heard.suggested.receive() == ("10.0.0.1:7420",)
+        assert "peers..svc" in await heard.complaints.receive()
+        assert "two words" in await heard.complaints.receive()
+        await trio.sleep(2 * discovery.DNS_SECONDS)
+        with pytest.raises(trio.WouldBlock):
+            heard.complaints.receive_nowait()
+
+
+async def test_a_name_that_the_resolver_cannot_encode_is_complained_about_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with discovering(Discovery(dns=("\u2488com",))) as heard:
+        await heard.complaints.receive()
+        await trio.sleep(3 * discovery.DNS_SECONDS)
+        with pytest.raises(trio.WouldBlock):
+            heard.complaints.receive_nowait()
 
 
 async def test_a_name_with_a_thousand_addresses_crowds_nothing(
