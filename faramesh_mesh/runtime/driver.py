@@ -364,7 +364,7 @@ class Driver:
         try:
             opened = await self._open_link(address)
         except DialError as error:
-            self._log.limited(f"dial {address}", "dial failed", address=address, why=str(error))
+            self._log.limited("dial", "dial failed", address=address, why=str(error))
             self.post(DialFailed(address))
             return
         await self.serve(opened, address)

@@ -9,6 +9,7 @@ worker thread, never the node. What a hostile peer can cause at will is limited 
 import json
 import math
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ import trio
 
 from faramesh_mesh.records.texts import printable
 from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.threads import in_thread
 
 Value: TypeAlias = str | int | bool | None
 """What a field can be."""
@@ -28,6 +30,10 @@ Value: TypeAlias = str | int | bool | None
 MAX_WAITING = 10_000
 """Lines that wait for the writer. Past it the oldest are dropped and counted: memory must not grow with
 somebody's noise."""
+FINISH_SECONDS = 1.0
+"""What the last lines may take at the end of the node."""
+MAX_KINDS = 256
+"""Kinds of limited lines that are remembered. There are a few dozen; past it the oldest is forgotten, and begins anew."""
 FLUSH_SECONDS = 0.5
 """How long a line may wait, so that a burst is written at once and writing stays out of the way of a kill."""
 
@@ -89,6 +95,10 @@ class Log:
         self._dropped = 0
         self._limits: dict[str, Limited] = {}
         self._limiter = trio.CapacityLimiter(1)
+        self._lines = threading.Lock()
+        """Held for what waits and what was lost: never while writing."""
+        self._pen = threading.Lock()
+        """Held while writing: by one thread at a time, so that no line lands in another."""
 
     def info(self, event: str, **fields: Value) -> None:
         """Something that a person may want to know."""
@@ -100,7 +110,11 @@ class Log:
 
     def limited(self, kind: str, event: str, **fields: Value) -> None:
         """A warning that somebody else can cause at will: at most `Limited.BURST` of each `kind` in a while."""
-        limit = self._limits.setdefault(kind, Limited())
+        limit = self._limits.get(kind)
+        if limit is None:
+            if len(self._limits) == MAX_KINDS:
+                del self._limits[next(iter(self._limits))]
+            limit = self._limits[kind] = Limited()
         passed, suppressed = limit.passes(clock.mono_ns())
         if suppressed:
             self.warn(event, kind=kind, suppressed=suppressed)
@@ -108,38 +122,60 @@ class Log:
             self.warn(event, **fields)
 
     def _append(self, level: str, event: str, fields: dict[str, Value]) -> None:
-        if len(self._waiting) == MAX_WAITING:
-            self._dropped += 1
-        self._waiting.append(Line(clock.wall_ms(), level, event, tuple(fields.items())))
+        line = Line(clock.wall_ms(), level, event, tuple(fields.items()))
+        with self._lines:
+            if len(self._waiting) == MAX_WAITING:
+                self._dropped += 1
+            self._waiting.append(line)
 
     def write_out(self) -> None:
-        """Write what waits, in the calling thread. For the end of the process; while the node runs, `run` does it."""
-        sink: Sink = sys.stderr if self._sink is None else self._sink
-        lines: list[str] = []
-        while self._waiting:
-            lines.append(self._waiting.popleft().text(self._style))
-        if self._dropped:
-            dropped = (("lines", self._dropped),)
-            lines.append(Line(clock.wall_ms(), "warn", "log lines dropped", dropped).text(self._style))
-            self._dropped = 0
-        if lines:
-            sink.write("\n".join(lines) + "\n")
+        """Write what waits, in the calling thread. While the node runs, `run` does it; at its end, `finish`.
+
+        Never raises: a sink that cannot be written (a closed pipe, a full disk) loses the lines, and the next one that can
+        says how many. Does nothing while another thread writes."""
+        if not self._pen.acquire(blocking=False):
+            return
+        try:
+            with self._lines:
+                taken, dropped = tuple(self._waiting), self._dropped
+                self._waiting.clear()
+                self._dropped = 0
+            if not self._wrote(taken, dropped):
+                with self._lines:
+                    self._dropped += len(taken) + dropped
+        finally:
+            self._pen.release()
+
+    def _wrote(self, taken: tuple[Line, ...], dropped: int) -> bool:
+        """Write lines, and that so many others were lost. Whether that went well."""
+        sink: Sink | None = sys.stderr if self._sink is None else self._sink
+        told = (Line(clock.wall_ms(), "warn", "log lines dropped", (("lines", dropped),)),) if dropped else ()
+        text = "".join(line.text(self._style) + "\n" for line in (*taken, *told))
+        if not text:
+            return True
+        if sink is None:
+            return False  # there is no standard error, as under pythonw
+        try:
+            sink.write(text)
             sink.flush()
+        except (OSError, ValueError):
+            return False
+        return True
 
     async def run(self) -> None:
-        """Write lines until cancelled. A sink that cannot be written (a closed pipe, a full disk) loses them."""
+        """Write lines until cancelled."""
         while True:
             await trio.sleep(FLUSH_SECONDS)
-            if self._waiting:
-                await trio.to_thread.run_sync(
-                    self._write_or_lose, limiter=self._limiter, abandon_on_cancel=True
-                )
+            if self._waiting or self._dropped:
+                await self._write_in_thread()
 
-    def _write_or_lose(self) -> None:
-        try:
-            self.write_out()
-        except (OSError, ValueError):
-            self._dropped += 1
+    async def finish(self) -> None:
+        """Write what still waits. After `run` has ended; a reader who takes nothing holds it up for `FINISH_SECONDS`."""
+        with trio.move_on_after(FINISH_SECONDS, shield=True):
+            await self._write_in_thread()
+
+    async def _write_in_thread(self) -> None:
+        await in_thread(self.write_out, self._limiter)
 
 
 class Limited:

@@ -1,11 +1,15 @@
 """Logs: one line an event, bounded, whatever a peer or a reader does."""
 
 import json
+import threading
 from io import StringIO
 
 import trio
+from runtime.meshes import SECONDS
 
-from faramesh_mesh.runtime.logs import MAX_WAITING, Limited, Line, Log, Style, open_log
+from faramesh_mesh.runtime import clock
+from faramesh_mesh.runtime.driver import DialError, Driver
+from faramesh_mesh.runtime.logs import MAX_KINDS, MAX_WAITING, Limited, Line, Log, Style, open_log
 
 
 def test_a_json_line_holds_the_event_and_its_fields():
@@ -58,6 +62,48 @@ async def test_a_sink_that_breaks_does_not_stop_the_node(autojump_clock):
         await log.run()
 
 
+def test_a_sink_that_breaks_loses_lines_and_the_next_that_works_says_how_many():
+    sink = _Broken()
+    log = Log(sink)
+    for number in range(7):
+        log.info("lost", number=number)
+    log.write_out()
+    log.info("lost too")
+    log.write_out()
+    log._sink = StringIO()
+    log.info("kept")
+    log.write_out()
+    lines = [json.loads(line) for line in log._sink.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["kept", "log lines dropped"]
+    assert lines[-1]["lines"] == 8
+
+
+async def test_a_reader_that_takes_nothing_does_not_hold_up_the_end():
+    """Nor does a second writer come between: the one that hangs has the sink."""
+    let_go = threading.Event()
+
+    class Stalled(StringIO):
+        def write(self, text: str, /) -> int:
+            let_go.wait(SECONDS)
+            return super().write(text)
+
+    log = Log(Stalled())
+    log.info("stopped")
+    began = trio.current_time()
+    await log.finish()
+    assert trio.current_time() - began < SECONDS / 2
+    log.info("more")
+    log.write_out()
+    let_go.set()
+
+
+def test_kinds_that_strangers_make_up_are_forgotten():
+    log = Log(StringIO())
+    for number in range(2 * MAX_KINDS):
+        log.limited(f"kind {number}", "noise")
+    assert len(log._limits) == MAX_KINDS
+
+
 def test_a_file_is_appended_to(tmp_path):
     path = tmp_path / "node.log"
     for event in ("first", "second"):
@@ -66,3 +112,18 @@ def test_a_file_is_appended_to(tmp_path):
         log.write_out()
         close()
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["first", "second"]
+
+
+async def test_addresses_that_members_make_up_are_one_kind():
+    """Each address was a kind of its own: none was ever suppressed, and none forgotten."""
+
+    async def refuse(address: str) -> None:
+        raise DialError("refused")
+
+    log = Log(StringIO())
+    driver = Driver(None, None, log, refuse, lambda: None, clock)
+    driver.post = lambda _: None
+    for number in range(50):
+        await driver._dial(f"m{number}:1")
+    assert len(log._waiting) == Limited.BURST
+    assert [dict(line.fields)["address"] for line in log._waiting][:2] == ["m0:1", "m1:1"]
