@@ -16,6 +16,7 @@ Every file is replaced whole (`files.write_atomically`): nothing is ever half-wr
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from faramesh_mesh.records.ids import ID_SIZE, MeshId
+from faramesh_mesh.runtime import forks
 from faramesh_mesh.runtime.config import MAX_SOCKET_PATH, NodeHomeConfig, format_config, parse_config
 from faramesh_mesh.runtime.files import (
     own_directory,
@@ -53,6 +55,34 @@ class HomeMissingError(HomeError):
 
 class HomeInUseError(HomeError):
     """Another process runs a node in this home."""
+
+
+class HomeLock:
+    """The lock on a home, held by the node and by each of its threads that may still write there. Any thread."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._guard = threading.Lock()
+        self._holders = 1
+        self._forget = forks.close_in_child(lambda: os.close(handle))
+
+    def hold(self) -> bool:
+        """Be one more who holds it. False when it was let go already."""
+        with self._guard:
+            if self._holders:
+                self._holders += 1
+            return self._holders > 0
+
+    def let_go(self) -> None:
+        """Hold it no longer. The last one unlocks the home for all copies of the handle, wherever they are."""
+        if not self._forget.here:
+            return  # a forked child: the handle was closed here, and the lock is the parent's
+        with self._guard:
+            self._holders -= 1
+            if not self._holders:
+                self._forget()
+                fcntl.flock(self._handle, fcntl.LOCK_UN)
+                os.close(self._handle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,16 +179,18 @@ class Home:
             return self.path / "control.sock"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator["HomeLock"]:
         """Hold the home for one node. Raises `HomeInUseError`, `HomeMissingError`, `TooOpenError`.
 
-        The system lets go when the process dies, however it dies; the file itself means nothing and stays.
+        The system lets go when the process dies, however it dies; the file itself means nothing and stays. A child that
+        is forked meanwhile does not hold it.
         """
         try:
             refuse_writable_by_others(self.path)
             handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise self._missing("") from None
+        lock = HomeLock(handle)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -171,9 +203,9 @@ class Home:
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
             sweep(self.path)
-            yield
+            yield lock
         finally:
-            os.close(handle)
+            lock.let_go()
 
     def _write_hex(self, name: str, data: bytes) -> None:
         if len(data) != SEED_SIZE:

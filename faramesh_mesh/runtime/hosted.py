@@ -1,5 +1,7 @@
 """A node in a thread of its own, for hosts that are not trio."""
 
+import atexit
+import os
 import threading
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -8,6 +10,7 @@ from pathlib import Path
 import trio
 
 from faramesh_mesh.runtime.enforcement import new_gate
+from faramesh_mesh.runtime.groups import told
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.node import RunningNode, open_node
 
@@ -27,6 +30,7 @@ class HostedNode:
     def __init__(self, home: Path, log: Log | None) -> None:
         self.gate = new_gate()
         self._home = home
+        self._pid = os.getpid()
         self._log = log
         self._begun: Future[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = Future()
         """How to break off a start: known before it begins, because it may last (the seeds of a lost store
@@ -37,6 +41,7 @@ class HostedNode:
     def start(self, timeout: float) -> None:
         """Start the thread and wait until the node serves. Raises what `open_node` raised; after `timeout`
         seconds, and at most `STOP_SECONDS` for the thread to end, `StartTimeoutError`."""
+        atexit.register(self._end_of_process)
         self._thread.start()
         done, _ = wait((self._started,), timeout)
         if not done:
@@ -71,6 +76,12 @@ class HostedNode:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
+    def _end_of_process(self) -> None:
+        """`sys.exit`, or the end of the main thread, without `close`: an end in order all the same. In a forked child
+        there is no thread to stop."""
+        if self._pid == os.getpid():
+            self.close()
+
     def _break_off(self) -> None:
         """End a start that lasts too long: the thread lets go of the store and of the home's lock."""
         self.gate.poison("the node did not start in time")
@@ -83,10 +94,12 @@ class HostedNode:
         try:
             trio.run(self._main)
         except BaseException as error:
-            self.gate.poison(f"the node has died: {type(error).__name__}")
+            self.gate.poison(f"the node has died: {told(error)}")
             if self._started.done():
                 raise
             self._started.set_exception(error)
+        finally:
+            atexit.unregister(self._end_of_process)
 
     async def _main(self) -> None:
         stop, token = trio.Event(), trio.lowlevel.current_trio_token()

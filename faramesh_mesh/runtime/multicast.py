@@ -14,6 +14,7 @@ from zeroconf import Error, InterfaceChoice, ServiceBrowser, ServiceInfo, Servic
 
 from faramesh_mesh.records.ids import MeshId
 from faramesh_mesh.runtime.addresses import Address, AddressError, parse_address
+from faramesh_mesh.runtime.threads import in_thread
 
 SERVICE = "_faramesh-mesh._tcp.local."
 ASK_MS = 3_000
@@ -65,7 +66,7 @@ async def announce_and_browse(
         return f"mDNS: {type(error).__name__} {error}"
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(daemon.close)
+            await in_thread(daemon.close)
     return "mDNS: ended"
 
 

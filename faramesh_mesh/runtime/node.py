@@ -13,8 +13,8 @@ The gate denies from its first moment until the node has synced, and again from 
 
 import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -44,19 +44,21 @@ from faramesh_mesh.runtime.driver import Driver, Opened
 from faramesh_mesh.runtime.enforcement import Enforcer, new_gate
 from faramesh_mesh.runtime.enroller import Enroller
 from faramesh_mesh.runtime.enrolling import EnrolLane, NodeRegistry, Renewal
-from faramesh_mesh.runtime.home import Home
+from faramesh_mesh.runtime.forks import close_in_child
+from faramesh_mesh.runtime.groups import asked_to_end, leaf, told
+from faramesh_mesh.runtime.home import Home, HomeLock
 from faramesh_mesh.runtime.listener import Listener, bound, dial, open_port
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.restore import Restored, restore
+from faramesh_mesh.runtime.restore import CLEAN, Restored, restore
 from faramesh_mesh.runtime.steward import Steward
-from faramesh_mesh.runtime.storage import Storage, worker
+from faramesh_mesh.runtime.storage import Storage, Worker
 from faramesh_mesh.runtime.store import Store
 from faramesh_mesh.runtime.tls import Lane
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, signer_from_seed, verify
 
 FINISH_SECONDS = 3.0
-"""What the last commit may take at the end: a supervisor that sends SIGTERM waits 5 to 10 s before it sends SIGKILL."""
+"""What the disk may take at the end, a commit that is under way and the last one: a supervisor that sends SIGTERM waits 5 to 10 s before it sends SIGKILL."""
 ENGINES = "faramesh_mesh.engines"
 """The entry point group under which other policy engines register: each names a callable that makes a
 `host.engine.Engine`."""
@@ -106,21 +108,27 @@ async def open_node(
     """Run the node of a home (see `runtime.home`) while the block lasts.
 
     `gate`, where given, is one from `enforcement.new_gate` that others hold already. Raises `HomeError`, `ConfigError`,
-    `StoreError`, `OSError` when the node cannot start.
+    `StoreError`, `OSError` when the node cannot start. What happens to the node, or in the block, comes out as it is, not in
+    the groups of the nurseries around it.
     """
     place, log, gate = Home(Path(home)), log or Log(), gate or new_gate()
-    failure: Exception | None = None
-    with place.locked():
-        config, mesh, signer = place.read_config(), place.read_pin(), signer_from_seed(place.read_seed())
-        async with _open_storage(place, mesh, config, log) as (storage, restored):
-            try:
-                async with _serving(place, config, signer, gate, log, storage, restored) as node:
-                    try:
-                        yield node
-                    except Exception as error:  # noqa: BLE001 - raised below, without the groups of the nurseries around it
-                        failure = error
-            except Exception as error:  # noqa: BLE001 - the same
-                failure = failure or error
+    failure: BaseException | None = None
+    try:
+        with place.locked() as lock:
+            config, mesh, signer = place.read_config(), place.read_pin(), signer_from_seed(place.read_seed())
+            async with _open_storage(place, lock, mesh, config, log) as (storage, restored):
+                try:
+                    async with _serving(place, config, signer, gate, log, storage, restored) as node:
+                        try:
+                            yield node
+                        except Exception as error:  # noqa: BLE001 - raised below, without the groups of the nurseries around it
+                            failure = error
+                except Exception as error:  # noqa: BLE001 - the same
+                    log.warn("node failed", why=told(error), effect="denying")
+                    gate.poison(f"the node has died: {told(error)}")
+                    failure = failure or leaf(error)
+    except BaseException as error:  # noqa: BLE001 - the same
+        failure = failure or leaf(error)
     if failure is not None:
         raise failure
 
@@ -135,40 +143,71 @@ async def _serving(
     storage: Storage,
     restored: Restored,
 ) -> AsyncIterator[RunningNode]:
-    """The node at work, on a store that is open."""
-    credentials = Credentials(place, restored.records.chain)
-    listeners = await open_port(parse_address(config.listen))
+    """The node at work, on a store that is open. Whoever wants it to end, and however, it ends in order; a start that
+    came to nothing before any policy ran did no harm either."""
+    orderly = True
+    async with AsyncExitStack() as stack:
+        stack.callback(lambda: storage.keep(meta=((CLEAN, b"1" if orderly else b"0"),)))
+        credentials = Credentials(place, restored.records.chain)
+        listeners = await open_port(parse_address(config.listen))
+        agents = await stack.enter_async_context(agents_listeners(config.agent_socket))
+        for listener in (*listeners, *agents):
+            stack.enter_context(_closed_at_the_end(listener))
+        path = place.place_control_socket()
+        unix = await _listen_unix(path)
+        stack.callback(_remove, path)
+        stack.enter_context(_closed_at_the_end(unix))
+        orderly = False
+        try:
+            async with trio.open_nursery() as nursery:
+                parts = _Parts(
+                    place=place,
+                    config=config,
+                    signer=signer,
+                    gate=gate,
+                    log=log,
+                    storage=storage,
+                    restored=restored,
+                    credentials=credentials,
+                    listeners=listeners,
+                    agents=agents,
+                )
+                try:
+                    yield await parts.start(nursery, unix, path)
+                finally:
+                    gate.poison("the node has stopped")
+                nursery.cancel_scope.cancel()
+            orderly = True
+        except BaseException as error:
+            orderly = asked_to_end(error)
+            raise
+        finally:
+            if orderly:
+                parts.steward.close()
+
+
+@contextmanager
+def _closed_at_the_end(listener: trio.SocketListener) -> Iterator[None]:
+    """Close a listener at the end, and in a forked child at once: there is no loop there, so only its handle."""
+    forget = close_in_child(lambda: os.close(listener.socket.detach()))
     try:
-        async with agents_listeners(config.agent_socket) as agents, trio.open_nursery() as nursery:
-            parts = _Parts(
-                place=place,
-                config=config,
-                signer=signer,
-                gate=gate,
-                log=log,
-                storage=storage,
-                restored=restored,
-                credentials=credentials,
-                listeners=listeners,
-                agents=agents,
-            )
-            try:
-                yield await parts.start(nursery)
-            finally:
-                gate.poison("the node has stopped")
-            nursery.cancel_scope.cancel()
-        parts.steward.close()
+        yield
     finally:
-        for listener in listeners:
-            listener.socket.close()
-        place.find_control_socket().unlink(missing_ok=True)
+        forget()
+        listener.socket.close()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 @asynccontextmanager
 async def _open_storage(
-    place: Home, mesh: MeshId, config: NodeHomeConfig, log: Log
+    place: Home, lock: HomeLock, mesh: MeshId, config: NodeHomeConfig, log: Log
 ) -> AsyncIterator[tuple[Storage, Restored]]:
-    """The store behind its queue, and what came back from it. At the end all that waits is committed."""
+    """The store behind its queue, and what came back from it. At the end all that waits is committed, and that is given
+    up after `FINISH_SECONDS`: the home stays locked then until the disk has answered."""
     store = await trio.to_thread.run_sync(Store.open, place.database)
     try:
         restored = await trio.to_thread.run_sync(restore, store, mesh, verify)
@@ -178,20 +217,29 @@ async def _open_storage(
         assert restored is not None  # noqa: S101 - it had a chain
     except BaseException:
         store.close()
-        log.write_out()
+        await log.finish()
         raise
-    storage = Storage(store, log, worker())
+    worker = Worker(lock.hold, lock.let_go)
+    storage = Storage(store, log, worker)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(storage.run)
             nursery.start_soon(log.run)
-            yield storage, restored
+            try:
+                yield storage, restored
+            finally:
+                worker.end_within(FINISH_SECONDS)
             nursery.cancel_scope.cancel()
+    except BaseException as error:
+        if not asked_to_end(error):
+            storage.keep(meta=((CLEAN, b"0"),))
+        raise
     finally:
-        with trio.move_on_after(FINISH_SECONDS, shield=True):
+        with trio.CancelScope(shield=True):
+            worker.end_within(FINISH_SECONDS)
             await storage.finish()
-        log.info("stopped")
-        log.write_out()
+            log.info("stopped")
+            await log.finish()
 
 
 async def _ask_for_chain(seeds: tuple[str, ...], mesh: MeshId, log: Log) -> RootChain:
@@ -224,7 +272,7 @@ class _Parts:
         listeners: tuple[trio.SocketListener, ...],
         agents: tuple[trio.SocketListener, ...],
     ) -> None:
-        self._place, self._config, self._log, self._restored = place, config, log, restored
+        self._config, self._log, self._restored = config, log, restored
         self._credentials, self._listeners, self._signer, self._gate = credentials, listeners, signer, gate
         self._agents = agents
         self._mesh = restored.records.chain.mesh
@@ -278,14 +326,12 @@ class _Parts:
         enforcer.refresh()
         self._enforcer = enforcer
 
-    async def start(self, nursery: trio.Nursery) -> RunningNode:
-        """Start every task. The node serves when this returns."""
+    async def start(self, nursery: trio.Nursery, unix: trio.SocketListener, path: Path) -> RunningNode:
+        """Start every task. The node serves when this returns; `unix` is its control socket, at `path`."""
         restored, log = self._restored, self._log
         for damage in restored.set_aside:
             log.warn("set aside", what=damage, effect="denying until synced")
             self.steward.enter_event(audit.Event.DAMAGED, damage)
-        path = self._place.place_control_socket()
-        unix = await _listen_unix(path)
         self.steward.enter_event(audit.Event.STARTED, f"incarnation {restored.incarnation}")
         log.info(
             "started",

@@ -10,6 +10,7 @@ says so, and nothing is acknowledged that is not durable.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Protocol, TypeVar
 
 import trio
@@ -18,6 +19,7 @@ from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.store import Authored, Batch, StoreError
+from faramesh_mesh.runtime.threads import in_thread
 
 LINGER_SECONDS = 0.1
 """How long what nobody waits for may lie in memory. A kill has crossed the mesh by then, so the fsyncs of all
@@ -52,14 +54,49 @@ class InThread(Protocol):
     async def __call__(self, call: Callable[[], T], /) -> T: ...
 
 
-def worker() -> InThread:
-    """One worker thread at a time, of trio's."""
-    limiter = trio.CapacityLimiter(1)
+class Worker:
+    """Implements `InThread` with one of trio's threads at a time. A call that has begun is waited for, whoever is cancelled,
+    but not for ever once the node ends: see `end_within`.
 
-    async def run(call: Callable[[], T], /) -> T:
-        return await trio.to_thread.run_sync(call, limiter=limiter)
+    `hold` is called in the thread before each call and `let_go` after it: for the lock of the home, which a thread that
+    hangs keeps. Where `hold` says no it is too late to write.
+    """
 
-    return run
+    def __init__(
+        self, hold: Callable[[], bool] = lambda: True, let_go: Callable[[], None] = lambda: None
+    ) -> None:
+        self._hold = hold
+        self._let_go = let_go
+        self._limiter = trio.CapacityLimiter(1)
+        self._scopes: set[trio.CancelScope] = set()
+        self._deadline = inf
+        self._hangs = False
+
+    async def __call__(self, call: Callable[[], T], /) -> T:
+        """Run it. Raises what it raises, and `StoreError` where it took too long at the end."""
+        if not self._hangs:
+            with trio.CancelScope(shield=True, deadline=self._deadline) as scope:
+                self._scopes.add(scope)
+                try:
+                    return await in_thread(lambda: self._held(call), self._limiter)
+                finally:
+                    self._scopes.discard(scope)
+            self._hangs = True
+        raise StoreError("the disk does not answer: what it was given last may be written or not")
+
+    def end_within(self, seconds: float) -> None:
+        """The node ends: after so many seconds what still hangs is given up, and nothing more is begun."""
+        self._deadline = trio.current_time() + seconds
+        for scope in self._scopes:
+            scope.deadline = self._deadline
+
+    def _held(self, call: Callable[[], T]) -> T:
+        if not self._hold():
+            raise StoreError("the node has ended")
+        try:
+            return call()
+        finally:
+            self._let_go()
 
 
 Then = Callable[[], None]

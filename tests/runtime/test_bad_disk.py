@@ -129,7 +129,7 @@ async def test_damage_that_is_healed_while_the_disk_is_full_is_written_when_ther
         monkeypatch.setattr(node._steward, "is_ready", lambda: True)  # as where a peer has agreed
         node._steward._lost, node._steward._synced = True, False
         await until(node, lambda: storage.trouble == "no room")
-        assert decided(node).permits
+        await until(node, lambda: decided(node).permits)
         full = False
         await until(node, lambda: not storage.trouble)
         assert decided(node).permits

@@ -11,7 +11,7 @@ from faramesh_mesh.gossip.effects import Persist
 from faramesh_mesh.records.ids import RecordId
 from faramesh_mesh.runtime import storage as storage_module
 from faramesh_mesh.runtime.logs import Log
-from faramesh_mesh.runtime.storage import LINGER_SECONDS, Storage, worker
+from faramesh_mesh.runtime.storage import LINGER_SECONDS, Storage, Worker
 from faramesh_mesh.runtime.store import Batch, StoreFullError
 
 ONE, TWO = RecordId(b"1" * 32), RecordId(b"2" * 32)
@@ -42,7 +42,7 @@ def store():
 
 @pytest.fixture
 def storage(store):
-    return Storage(store, Log(StringIO()), worker())
+    return Storage(store, Log(StringIO()), Worker())
 
 
 @pytest.fixture
