@@ -1,5 +1,7 @@
 """A node goes on enforcing while its disk is full, or cannot be read: whatever of it fails, and whenever."""
 
+import dataclasses
+from contextlib import suppress
 from io import StringIO
 
 import pytest
@@ -8,13 +10,16 @@ from benchmarks.homes import ENROLLER, Plan, seed_of
 from msgspec.structs import replace
 from runtime.meshes import SECONDS, decided, made, running, until
 
+from faramesh_mesh.records.enrolment import Duty
 from faramesh_mesh.runtime import certificates, enrolling, steward
+from faramesh_mesh.runtime.control import desk
 from faramesh_mesh.runtime.control.answers import Code
 from faramesh_mesh.runtime.control.client import connect
 from faramesh_mesh.runtime.control.errors import Refused
 from faramesh_mesh.runtime.credentials import Credentials
 from faramesh_mesh.runtime.home import Home
 from faramesh_mesh.runtime.logs import Log
+from faramesh_mesh.runtime.storage import Durable
 from faramesh_mesh.runtime.store import Batch, Store, StoreError, StoreFullError
 from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import signer_from_seed
@@ -133,3 +138,35 @@ async def test_damage_that_is_healed_while_the_disk_is_full_is_written_when_ther
         full = False
         await until(node, lambda: not storage.trouble)
         assert decided(node).permits
+
+
+CALLS = [
+    *((Store, name, bad) for name in vars(Durable) if not name.startswith("_")),
+    *((Home, name, full) for name in vars(Home) if name.startswith("write_")),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fails"), CALLS, ids=[f"{call[0].__name__}.{call[1]}" for call in CALLS]
+)
+async def test_a_node_enforces_a_kill_whatever_of_its_disk_fails(plan, home, monkeypatch, where, name, fails):
+    """Each way to the disk fails from one moment on, while a certificate is due, a client reads the audit log, and a kill
+    comes; and until the end. What cannot be durable is not acknowledged, and is in force."""
+    monkeypatch.setattr(certificates, "renew_at_ms", lambda _: 0)
+    monkeypatch.setattr(enrolling, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(desk, "OFFER_SECONDS", 0.2)
+    home.write_config(dataclasses.replace(home.read_config(), duties=(Duty.ENROL,)))
+    home.write_enrol_seed(seed_of(ENROLLER))
+    kill = plan.author.kill("*")
+    async with running(*plan.members) as (node,):
+        await until(node, lambda: decided(node).permits)
+        monkeypatch.setattr(where, name, fails)
+        async with connect(str(node.socket), plan.author.chain.mesh) as client:
+            with suppress(Refused):
+                await client.audit(last=True)
+            await trio.sleep(0.3)  # some renewals, and turns of the queue
+            assert decided(node).permits
+            with suppress(Refused):
+                await client.offer((kill.envelope,))
+            assert decided(node).record == kill.id
+            assert (await client.info()).ready

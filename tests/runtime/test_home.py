@@ -189,7 +189,7 @@ class TestControlSocket:
 
 
 printable = st.text(max_size=30)
-hosts = st.from_regex(r"[a-z][a-z0-9.-]{0,20}:[1-9][0-9]{0,3}", fullmatch=True)
+hosts = st.from_regex(r"[a-z][a-z0-9-]{0,10}(\.[a-z0-9-]{1,10}){0,2}:[1-9][0-9]{0,3}", fullmatch=True)
 
 
 class TestConfig:
