@@ -150,8 +150,10 @@ async def _serving(
         stack.callback(lambda: storage.keep(meta=((CLEAN, b"1" if orderly else b"0"),)))
         credentials = Credentials(place, restored.records.chain)
         listeners = await open_port(parse_address(config.listen))
+        for listener in listeners:
+            stack.enter_context(_closed_at_the_end(listener))
         agents = await stack.enter_async_context(agents_listeners(config.agent_socket))
-        for listener in (*listeners, *agents):
+        for listener in agents:
             stack.enter_context(_closed_at_the_end(listener))
         path = place.place_control_socket()
         unix = await _listen_unix(path)
