@@ -44,20 +44,21 @@ class Authoriser:
     def authorise(self, agent: str, wall: int) -> Authority:
         """What the records let an agent do at wall time `wall` (milliseconds since 1970; only pins depend on it)."""
         live = self._kills.live(agent)
+        tool_kills = self._tool_kills(live)
         denials = [each.effect for each in live if isinstance(each.effect, Denial)]
         denials += [Denial(Cause.KEY_OVERFLOW, None, "", key.name) for key in self._kills.flooded(agent)]
         enrolled = self._enrolments.live(agent)
         if not isinstance(enrolled, Enrolled):
             denials.append(Denial(enrolled))
-            return Denied(tuple(denials))
+            return Denied(tuple(denials), tool_kills)
         if denials:
-            return Denied(tuple(denials))
+            return Denied(tuple(denials), tool_kills)
         versions = self._versions(enrolled, wall)
         if isinstance(versions, Denial):
-            return Denied((versions,))
+            return Denied((versions,), tool_kills)
         if not versions:
-            return Denied((Denial(Cause.NO_POLICY),))
-        return Permitted(versions, self._tool_kills(live), self._voided(enrolled, wall))
+            return Denied((Denial(Cause.NO_POLICY),), tool_kills)
+        return Permitted(versions, tool_kills, self._voided(enrolled, wall))
 
     def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
         """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.

@@ -63,9 +63,11 @@ class ToolKill:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Every call is denied. `reasons` has at least one element; kills come first, ordered by id."""
+    """Every call is denied. `reasons` has at least one element; kills come first, ordered by id. Kills of some tools stand
+    as well: they cancel calls that are running, which not every reason does."""
 
     reasons: tuple[Denial, ...]
+    tool_kills: tuple[ToolKill, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

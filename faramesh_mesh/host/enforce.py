@@ -65,8 +65,8 @@ def enforce(
     there are any: a kill that is known is never hidden behind "not ready".
     """
     match authority:
-        case Denied(reasons):
-            return _denied(agent, reasons, journal, cache, ready=ready)
+        case Denied(reasons, tool_kills):
+            return _denied(reasons, journal, _Nothing(agent, tool_kills, cache), ready=ready)
         case Permitted(versions, tool_kills, voided):
             nothing = _Nothing(agent, tool_kills, cache)
             if not ready:
@@ -103,10 +103,16 @@ class _Nothing:
         self.tool_denials = tuple(map(cache.denial, tool_kills))
 
     def because(
-        self, deny: Decision, standing: Standing, journal: HostJournal, nack: str = ""
+        self,
+        deny: Decision,
+        standing: Standing,
+        journal: HostJournal,
+        nack: str = "",
+        denials: tuple[Denial, ...] = (),
     ) -> Enforcement:
         state = AgentState(self.agent, deny, tool_denials=self.tool_denials)
-        return Enforcement(state, standing, None, self.kills, nack, journal, None)
+        whole = tuple(denial.record for denial in denials if denial.record is not None)
+        return Enforcement(state, standing, None, whole + self.kills, nack, journal, None, denials)
 
 
 _NOT_READY = Decision(Effect.DENY, Why.NOT_READY)
@@ -124,16 +130,14 @@ _WHY = {
 
 
 def _denied(
-    agent: str, reasons: tuple[Denial, ...], journal: HostJournal, cache: PolicyCache, *, ready: bool
+    reasons: tuple[Denial, ...], journal: HostJournal, nothing: _Nothing, *, ready: bool
 ) -> Enforcement:
     killing = tuple(denial for denial in reasons if denial.cause in (Cause.KILLED, Cause.KEY_OVERFLOW))
     if not ready and not killing:
-        return _Nothing(agent, (), cache).because(_NOT_READY, Standing.DENY_NOT_READY, journal)
+        return nothing.because(_NOT_READY, Standing.DENY_NOT_READY, journal)
     denial = (*killing, *reasons)[0]
     _, standing = _WHY[denial.cause]
-    kills = tuple(kill.record for kill in killing if kill.record is not None)
-    state = AgentState(agent, _decision(denial))
-    return Enforcement(state, standing, None, kills, "", journal, None, killing)
+    return nothing.because(_decision(denial), standing, journal, denials=killing)
 
 
 def _decision(denial: Denial) -> Decision:

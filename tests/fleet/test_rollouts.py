@@ -121,6 +121,20 @@ def test_what_the_cohort_runs_after_an_abort(shop, on_abort, expected):
     assert runs(shop, outside) == base.id
 
 
+def test_a_kill_of_some_tools_stands_where_everything_is_denied(shop):
+    plan = shop.rollout(shop.policy(), AGENTS, (4,), on_abort=OnAbort.DENY)
+    shop.vote(plan, 1)
+    kill = shop.kill(f"instance={AGENTS[0]}", tools=("pay/*",))
+    shop.abort(plan)
+    aborted = fleet(shop).authorise(AGENTS[0], WALL)
+    assert isinstance(aborted, Denied)
+    assert [each.kill for each in aborted.tool_kills] == [kill.id]
+    shop.kill(f"instance={AGENTS[0]}")
+    killed = fleet(shop).authorise(AGENTS[0], WALL)
+    assert isinstance(killed, Denied)
+    assert [each.kill for each in killed.tool_kills] == [kill.id]
+
+
 @pytest.mark.parametrize(
     ("on_abort", "expected"), [(OnAbort.REVERT, "base"), (OnAbort.DENY, "deny"), (OnAbort.HOLD, "stay")]
 )

@@ -95,6 +95,19 @@ def test_each_kill_is_entered_in_its_own_words() -> None:
     ]
 
 
+def test_a_kill_of_some_tools_is_not_lifted_by_a_denial_of_everything() -> None:
+    """It vanished from what is enforced: the audit log said that it was lifted, and calls in flight of its tools went on."""
+    tool = ToolKill(rid(8), ("pay/*",), "loop", "ops-1")
+    running = chosen(Permitted((version(1),), (tool,)))
+    whole = chosen(Denied((Denial(Cause.KILLED, rid(9), "loop 9", "ops-1"),), (tool,)), running.journal)
+    assert whole.kills == (rid(9), rid(8))
+    assert [(note.event, note.record) for note in notes(running, whole)] == [(Event.KILLED, rid(9))]
+    aborted = chosen(Denied((Denial(Cause.ABORTED, rid(7), "INC-90", "ops-2"),), (tool,)), running.journal)
+    assert aborted.kills == (rid(8),)
+    assert [note.event for note in notes(running, aborted)] == [Event.DENYING]
+    assert aborted.state.killed("pay/out") == aborted.by(rid(8))
+
+
 def test_what_an_aborted_rollout_denies_is_entered_with_its_id_and_reason() -> None:
     aborted = chosen(Denied((Denial(Cause.ABORTED, rid(7), "INC-90", "ops-2"),)))
     assert notes(None, aborted) == (
