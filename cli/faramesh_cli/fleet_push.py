@@ -85,7 +85,7 @@ def _canary_lines(session: Session, made: Plan) -> list[str]:
     """Who of the canary can show nothing: a canary that runs nothing is watched in vain."""
     known = session.known
     canary = made.preview.cohort[: made.sizes[0]]
-    killed = [agent for agent in canary if known.fleet.kills_of(agent)]
+    killed = [agent for agent in canary if known.is_killed(agent)]
     heard = {agent: known.heard_of(agent) for agent in canary}
     silent = [agent for agent, node in heard.items() if node is None or not node.is_alive]
     lines = [f"! of the canary killed, so that it runs nothing: {some(killed)}"] if killed else []

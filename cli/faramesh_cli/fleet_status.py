@@ -111,7 +111,7 @@ def progress_of(known: Knowledge, rollout: RecordId) -> Progress:
         if report is not None and report.rollout == rollout and report.standing is Standing.ENFORCING:
             running.append(agent)
             continue
-        if view.status in _ENDED or known.fleet.kills_of(agent):
+        if view.status in _ENDED or known.is_killed(agent):
             continue  # a killed agent denies, whatever it would run: `fleet list` shows it
         pending.append(agent)
         if heard is None or not heard.is_alive:

@@ -104,6 +104,10 @@ class Knowledge:
             each for agent in self.fleet.agents() if (each := self.fleet.enrolled(agent)) is not None
         )
 
+    def is_killed(self, agent: str) -> bool:
+        """Whether a kill denies the agent everything; one of some tools does not."""
+        return any(not live.kill.tools for live in self.fleet.kills_of(agent))
+
     def heard_of(self, agent: str) -> Heard | None:
         """What is known of the node on which an agent is, or was, enrolled."""
         enrolled = self.fleet.enrolled(agent) or self.fleet.last_enrolment(agent)

@@ -226,6 +226,14 @@ def test_a_canary_of_killed_agents_has_shown_nothing(mesh: Observed):
     assert progress.exit_code(waited=True) is ExitCode.TIMEOUT
 
 
+def test_a_canary_some_of_whose_tools_are_killed_is_waited_for(mesh: Observed):
+    """It counted as killed, though it runs everything else by the policy."""
+    rollout = pushed(mesh)
+    canary = find_rollout(mesh.known(), rollout.short).cohort[0]
+    mesh.shop.kill(f"instance={canary}", tools=("stripe/*",))
+    assert progress_of(mesh.known(), rollout.id).pending == (canary,)
+
+
 def test_a_host_that_cannot_run_it_makes_the_rollout_inconclusive(mesh: Observed):
     rollout = pushed(mesh)
     canary = find_rollout(mesh.known(), rollout.short).cohort[0]
