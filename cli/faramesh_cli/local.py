@@ -1,6 +1,6 @@
 """Talking to the one node that was named, or that runs on this machine, without an operator's client around it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import trio
@@ -44,12 +44,13 @@ def ask_here(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
         async with connect(target, None) as client:
             return await ask(client)
 
-    return _run(talk, socket, "start it with faramesh-mesh node run")
+    return _run(shell, talk, [socket], "start it with faramesh-mesh node run")
 
 
 def ask_any(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
-    """Ask the node that `--peer` names, with a key if it is reached over the network; else the node of this machine."""
-    if not shell.peers or shell.peers[0].startswith(("unix:", "/")):
+    """Ask the first node that answers of those that `--peer` names, with a key if it is reached over the network; else the node of
+    this machine."""
+    if not shell.peers or _is_socket(shell.peers[0]):
         return ask_here(shell, ask)
     identity = identify(shell)
 
@@ -57,13 +58,24 @@ def ask_any(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
         async with connect(target, identity.mesh, identity.signer, identity.chain) as client:
             return await ask(client)
 
-    return _run(talk, targets(shell, identity, ())[0], "name another one with --peer HOST:PORT")
+    return _run(shell, talk, targets(shell, identity, ()), "name another one with --peer HOST:PORT")
 
 
-def _run(talk: Callable[[str], Awaitable[T]], target: str, todo: str) -> T:
-    try:
-        return trio.run(talk, target)
-    except Refused as error:
-        raise refused_by(target, error) from None
-    except (ControlError, ValueError) as error:
-        raise Refusal(str(error), unchanged="nothing was changed", todo=todo) from None
+def _is_socket(peer: str) -> bool:
+    return peer.startswith(("unix:", "/"))
+
+
+def _run(shell: Shell, talk: Callable[[str], Awaitable[T]], order: Sequence[str], todo: str) -> T:
+    troubles: list[str] = []
+    for target in order:
+        try:
+            answer = trio.run(talk, target)
+        except Refused as error:
+            raise refused_by(target, error) from None
+        except (ControlError, ValueError) as error:
+            troubles.append(str(error))
+        else:
+            if troubles:
+                shell.terminal.progress(f"{troubles[0]}; asked {target} instead")
+            return answer
+    raise Refusal("; ".join(troubles), unchanged="nothing; it was only asked", todo=todo)

@@ -355,6 +355,14 @@ def test_a_node_that_does_not_answer_is_named(home: Path):
     assert "no node answers: 127.0.0.1:1: Connection refused; is the node running?" in result.stderr
 
 
+def test_of_several_nodes_each_is_asked(home: Path):
+    """`node info` asked the first alone."""
+    result = run("--peer", "127.0.0.1:1,127.0.0.1:2", "node", "info", home=home)
+    assert result.exit_code == ExitCode.ERROR
+    assert "error: 127.0.0.1:1: Connection refused" in result.stderr
+    assert "; 127.0.0.1:2: Connection refused" in result.stderr
+
+
 def test_an_error_for_programs(home: Path):
     result = run("fleet", "list", "--format", "json", home=home)
     assert result.stdout == ""
