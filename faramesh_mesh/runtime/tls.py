@@ -22,6 +22,7 @@ In TLS 1.3 a client believes in success before the server has judged its certifi
 
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from pathlib import Path
@@ -103,11 +104,12 @@ def open_context(lane: Lane) -> ssl.SSLContext:
 def add_authorities(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
     """Trust more authorities (DER) from the next handshake on. One that is there already changes nothing.
 
-    There is no taking back in place: for a root that drops an authority make a new context.
+    There is no taking back in place: for a root that drops an authority make a new context. One that cannot be read is passed
+    over: it vouches for nobody, and a root in which it stands by mistake must not stop every node that holds it.
     """
-    joined = b"".join(authorities)
-    if joined:
-        context.load_verify_locations(cadata=joined)
+    for authority in authorities:
+        with suppress(ssl.SSLError, ValueError):
+            context.load_verify_locations(cadata=authority)
 
 
 def peer_of(tls: ssl.SSLObject | ssl.SSLSocket, mesh: MeshId, ours: bytes, wall_ms: int) -> Peer:

@@ -210,6 +210,15 @@ async def test_an_authority_and_a_renewed_certificate_are_added_in_place(bench: 
     assert at_b.theirs == hash_of(a) != before
 
 
+@pytest.mark.parametrize("broken", [bytes(100), b"", AUTHORITY[:-1]])
+async def test_an_authority_that_cannot_be_read_stops_no_node(bench: Bench, broken: bytes) -> None:
+    """It stood in a root that enough keys had signed, by mistake: every node that took the root in ended, and could not start again."""
+    a, b = bench.link("a"), bench.link("b", by="second enrol key")
+    server = server_context(a, [broken, authority_certificate(seed("second enrol key")), broken])
+    client = gossip_context(b, [AUTHORITY, broken])
+    assert isinstance((await meet(server, client, a, b))[0], Peer)
+
+
 def test_the_gossip_lane_is_never_open() -> None:
     with pytest.raises(ValueError, match="never open"):
         open_context(Lane.GOSSIP)
