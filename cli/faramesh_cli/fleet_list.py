@@ -21,7 +21,7 @@ from faramesh_mesh.records.kind import Kind, short
 from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.selector import EVERY, INSTANCE, Selector
-from faramesh_mesh.records.status import KILL_PREFIX, AgentReport, Standing
+from faramesh_mesh.records.status import KILL_PREFIX, MAX_KILLS, AgentReport, Standing
 from faramesh_mesh.runtime.control.answers import Hearing
 
 HEADER = ("INSTANCE", "REGION", "HEALTH", "TRUST", "POLICY", "EPOCH", "STAGE", "KILL", "SIGNED")
@@ -209,8 +209,12 @@ def _row(known: Knowledge, agent: str) -> Row:
 
 
 def acknowledges(report: AgentReport | None, kill: Record) -> bool:
-    """Whether an agent's node says that it denies by this kill."""
-    return report is not None and kill.id[:KILL_PREFIX] in report.kills
+    """Whether an agent's node says that it denies what this kill stops. It names eight kills at the most: where it denies every call
+    by as many, it denies those of a ninth."""
+    if report is None:
+        return False
+    denies_all = report.standing is Standing.DENY_KILLED and len(report.kills) == MAX_KILLS
+    return denies_all or kill.id[:KILL_PREFIX] in report.kills
 
 
 def _policy(known: Knowledge, report: AgentReport | None) -> str:

@@ -6,7 +6,7 @@ from observed import Observed
 
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_kill import KillRequest, kill_preview
-from faramesh_cli.fleet_list import rows_of, spoken_for
+from faramesh_cli.fleet_list import acknowledges, rows_of, spoken_for
 from faramesh_cli.fleet_status import progress_of, status_of, status_of_all
 from faramesh_cli.naming import find_kill, find_rollout, read_selector
 from faramesh_cli.output import clock, instant
@@ -15,7 +15,7 @@ from faramesh_cli.second_person import recently_killed, toll_of
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.records.record import Record
 from faramesh_mesh.records.rollout import OnAbort
-from faramesh_mesh.records.status import Standing
+from faramesh_mesh.records.status import KILL_PREFIX, MAX_KILLS, AgentReport, Standing
 from faramesh_mesh.runtime.control.answers import Hearing, StatusEntry
 
 
@@ -348,3 +348,20 @@ def test_a_selector_that_cannot_be_read_is_refused_with_its_place():
         read_selector("in lab")
     assert refused.value.wrong.endswith("\n    in lab\n       ^")
     assert "region=lab" in refused.value.todo
+
+
+@pytest.mark.parametrize(
+    ("standing", "count", "says"),
+    [
+        (Standing.DENY_KILLED, MAX_KILLS, True),
+        (Standing.DENY_KILLED, MAX_KILLS - 1, False),
+        (Standing.ENFORCING, MAX_KILLS, False),
+    ],
+)
+def test_a_node_that_denies_all_by_as_many_kills_as_it_can_name_denies_by_a_ninth(
+    standing: Standing, count: int, says: bool
+):
+    """A ninth kill of an agent was never acknowledged, however long one waited."""
+    others = tuple(bytes([number]) * KILL_PREFIX for number in range(count))
+    report = AgentReport("m1", standing, None, None, 0, others, 0, 0, 0, 0, "")
+    assert acknowledges(report, workshop.Workshop().kill("instance=m1")) is says
