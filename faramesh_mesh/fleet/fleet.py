@@ -126,6 +126,7 @@ class Fleet:
             self._index.apply(record)
         for evicted in self._records.take_evicted():
             self._index.retract(evicted)
+            self._validity.forget(evicted)
 
     def authorise(self, agent: str, wall: int) -> Authority:
         """What the records held let an agent do at wall time `wall`, in milliseconds since 1970. Remembered while all that it is made
