@@ -174,6 +174,7 @@ async def _serving(
                     listeners=listeners,
                     agents=agents,
                 )
+                stack.callback(lambda: parts.steward.close() if orderly else None)
                 try:
                     yield await parts.start(nursery, unix, path)
                 finally:
@@ -183,9 +184,6 @@ async def _serving(
         except BaseException as error:
             orderly = asked_to_end(error)
             raise
-        finally:
-            if orderly:
-                parts.steward.close()
 
 
 @contextmanager

@@ -66,6 +66,23 @@ def test_ctrl_c_ends_in_order_and_comes_out_as_it_is(home):
     assert ended_in_order(home)
 
 
+def test_ctrl_c_while_the_parts_are_put_together_comes_out_as_it_is(home, monkeypatch):
+    """As in the import of an engine of another package. Nothing of the node is there yet to be told that it ends."""
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(node_module, "engines", interrupted)
+
+    async def main() -> None:
+        async with open_node(home, log=Log(StringIO())):
+            raise AssertionError("it did not start")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert ended_in_order(home)
+
+
 def test_a_node_whose_own_task_fails_has_crashed_and_says_of_what(home, monkeypatch):
     async def fails(_: Steward) -> None:
         await trio.sleep(0.05)
