@@ -143,8 +143,9 @@ class Contacts:
                 contact.claimed(node)
         self._regions = None
         for contact in self.all():
-            # The node moved: its former address answers for nobody.
-            if contact.node == node and contact.address not in (address, dialled) and not contact.seed:
+            # The node moved: its former address answers for nobody, unless others are said to be there.
+            is_former = contact.node == node and contact.address not in (address, dialled)
+            if is_former and not contact.seed and not contact.contested:
                 self._drop(contact)
 
     def remove(self, address: str) -> None:

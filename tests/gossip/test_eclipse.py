@@ -89,6 +89,17 @@ def test_an_address_that_a_member_said_was_its_own_is_dialled_although_it_is_lin
     assert (contact.node, contact.contested) == (node, False)
 
 
+def test_a_liar_that_moves_on_leaves_the_address_to_whom_it_may_belong() -> None:
+    # Defence: Contacts.confirm drops the former address of a node that moved, unless others are said to be there as well. Without it
+    # a member that was the first to name an address makes everybody forget it by naming another one.
+    contacts = book()
+    evil, node = (workshop.node_signer(name).id for name in ("us7", "us1"))
+    contacts.hear(evil, "us1:1")
+    contacts.hear(node, "us1:1")
+    contacts.confirm(evil, "evil:1", None)
+    assert {each.address: each.doubtful for each in contacts.all()} == {"us1:1": True, "evil:1": False}
+
+
 def test_who_answers_where_it_was_dialled_is_believed() -> None:
     # A host was replaced: another node answers at its address. And one that moved is known at its new address alone.
     contacts = book()
