@@ -84,6 +84,15 @@ class Flood:
             link.urgent_since = link.urgent_since or mono
             self._links.touch(link)
 
+    def tell_roots(self, link: Link, mono: int) -> None:
+        """A peer sent a root that follows none held here. It may be of a fork that neither side can see the beginning of, so it is told
+        of all roots that are held here; once, for it may as well be lying."""
+        if not link.told_roots:
+            link.told_roots = True
+            link.root_version = min(link.root_version, 1)
+            if link.is_known and link.id in self._links.all:
+                self.offer_roots(link, mono)
+
     def heard(self, link: Link, record_id: RecordId) -> None:
         """The peer has this record: it need not be sent there."""
         if record_id in link.urgent:

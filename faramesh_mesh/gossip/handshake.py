@@ -36,8 +36,9 @@ few at a time."""
 IN_PASSING = 4
 """Full links beyond the cap that an urgent NEIGHBOUR or a rotation holds for a moment."""
 _ROOTS_ROOM = 1_024
-"""Bytes of roots in HELLO: the last one or two, for a peer that is a rotation behind. Whoever lacks more gets them as ROOTS. Were all
-of them in it, every dial of a mesh that has rotated its root thirty times would carry 14 KB each way, nearly always for nothing."""
+"""Bytes of roots in HELLO: the last one or two, for a peer that is a rotation behind, and the last one in any case, by which two
+sides of a fork of one length know each other. Whoever lacks more gets them as ROOTS. Were all of them in it, every dial of a mesh that
+has rotated its root thirty times would carry 14 KB each way, nearly always for nothing."""
 _ENROLMENTS_ROOM = 24_576
 """Bytes of enrolments in HELLO, so that it fits its frame."""
 
@@ -70,7 +71,7 @@ def make_hello(
         incarnation,
         address,
         chain.height,
-        newest(chain.documents[1:], _ROOTS_ROOM),
+        newest(chain.documents[1:], max(_ROOTS_ROOM, len(chain.documents[-1]))),
         newest(enrolments, _ENROLMENTS_ROOM),
         signer.sign(proof_bytes(chain.mesh, link.ours, link.theirs)),
     )

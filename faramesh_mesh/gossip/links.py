@@ -75,6 +75,8 @@ class Link:
     unread bytes, and then TCP resets the connection before the peer has read it."""
     urgent_since: int = 0
     roots: bool = False
+    told_roots: bool = False
+    """Whether it was told of all roots because it sent one that follows none held here."""
     urgent: dict[RecordId, None] = field(default_factory=dict)
     notes: dict[tuple[type, bytes], Encoded] = field(default_factory=dict)
     records: dict[RecordId, None] = field(default_factory=dict)

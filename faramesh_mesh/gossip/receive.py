@@ -169,6 +169,7 @@ class Receiver:
             grown = self._parts.holdings.extend(data)
             if isinstance(grown, Rejected) and grown.reason is not Reason.ROOT_GAP:
                 self._parts.links.refuse(link, grown, mono)
+                self._parts.flood.tell_roots(link, mono)
                 break
         chain = self._parts.holdings.records.chain
         if chain is not before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import workshop
 from gossip.net import Host, Net, equal
 from gossip.test_mesh import build
@@ -191,6 +192,33 @@ def test_two_who_rotate_at_once_each_send_their_root_although_the_other_says_it_
     net.run(1)
     assert [host.node.records.chain.height for host in hosts] == [3, 3]
     assert equal(hosts)
+
+
+@pytest.mark.parametrize(("rotations", "crowd"), [((1, 1), 20), ((3, 3), 1), ((3, 4), 1), ((4, 3), 20)])
+def test_regions_that_rotated_apart_come_to_hold_the_roots_of_both(
+    rotations: tuple[int, int], crowd: int
+) -> None:
+    # Defence: HELLO has the newest root, however large, and who cannot place it is told by both what they hold. Without it both
+    # sides of a fork that is longer than HELLO take each other for equal, and a cut of one side never restricts on the other.
+    net, shop, hosts = build(8)
+    net.run(5)
+    net.cut(lambda a, b: (a in hosts[:4]) != (b in hosts[:4]), reset=True)
+    net.run(1)
+    for side, host, number in zip("ab", (hosts[0], hosts[7]), rotations, strict=True):
+        chain, envelopes = shop.chain, []
+        for version in range(2, number + 2):
+            keys = chain.current.keys
+            for at in range(crowd if version == 2 else 1):
+                keys += (workshop.role_key(f"{side}{version}-{at}", workshop.ENROLLER),)
+            root = structs.replace(chain.current, version=version, previous=chain.ids[-1], keys=keys)
+            envelopes.append(workshop.seal(root, chain.mesh, ("ops",)))
+            chain = chain.extend(envelopes[-1], net.verify)  # type: ignore[assignment]
+        net.give(host, Offered(1, (), tuple(envelopes), ()))
+    net.run(5)
+    net.heal()
+    net.run(90, lambda: all(host.node.records.chain.height == 1 + sum(rotations) for host in hosts))
+    assert [host.node.records.chain.height for host in hosts] == [1 + sum(rotations)] * 8
+    assert all(host.node.records.chain.table == hosts[0].node.records.chain.table for host in hosts)
 
 
 # Offers
