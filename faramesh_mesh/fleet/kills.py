@@ -113,15 +113,15 @@ class Kills:
         )
 
     def flooded(self, agent: str) -> tuple[RoleKey, ...]:
-        """The keys that flooded and reach the agent, as it is enrolled or ever was."""
+        """The keys that flooded and reach the agent, as it is enrolled or ever was, in the order of the root."""
         judged = self._of(agent)
         if judged.flooded is None:
             found = {
-                key.public: key
+                key.id
                 for enrolled in self._enrolments.ever(agent)
                 for key in self._validity.flooded(enrolled.coverage)
             }
-            judged.flooded = tuple(found.values())
+            judged.flooded = tuple(key for key in self._records.chain.keys if key.id in found)
         return judged.flooded
 
     def _of(self, agent: str) -> _Judged:

@@ -210,6 +210,31 @@ def test_a_kill_key_that_floods_kills_its_whole_scope():
     assert isinstance(Fleet(shop.records, shop.bodies).authorise("b", WALL), Permitted)
 
 
+def test_of_several_keys_that_flooded_every_node_names_the_same_first():
+    """Fails where they come in the order in which the agent's enrolments came: the same call is denied for another reason elsewhere."""
+    keys = (
+        role_key("ops", OPERATOR),
+        role_key("enrol", ENROLLER),
+        role_key("kill-eu", frozenset({Role.KILL}), "region=eu"),
+        role_key("kill-us", frozenset({Role.KILL}), "region=us"),
+    )
+    shop = Workshop(chain_of(root(keys)))
+    us = shop.enrol("a", "us")
+    eu = shop.enrol("a", "eu", supersedes=(us.id,))
+    floods = []
+    for by in ("kill-eu", "kill-us"):
+        first = shop.kill("instance=a", by=by)
+        floods += [first, *(shop.fork(first, by, reason=f"fork {at}") for at in range(5))]
+    for enrolments in ((us, eu), (eu, us)):
+        held = RecordSet(shop.chain)
+        for record in (*enrolments, *floods):
+            held.add(record)
+        denied = Fleet(held, shop.bodies).authorise("a", WALL)
+        assert isinstance(denied, Denied)
+        flooded = [each.signer for each in denied.reasons if each.cause is Cause.KEY_OVERFLOW]
+        assert flooded == ["kill-eu", "kill-us"]
+
+
 def test_a_kill_counts_before_the_enrolment_that_sheds_it_and_after_a_restart(shop):
     """The set is all there is: built anew from its records in any order, the kill is there."""
     shop.kill("instance=a")
