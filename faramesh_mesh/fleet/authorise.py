@@ -63,8 +63,8 @@ class Authoriser:
     def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
         """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.
 
-        The walk ends at a rollout that is complete, and at one that was aborted and denies, if it only may
-        have reached the agent too: until the roster is held nobody falls back. Of a restored agent only the
+        The walk ends at a rollout that is complete, and at one that was aborted and denies, even if it is
+        not yet known whether it reached the agent: until the roster is held nobody falls back. Of a restored agent only the
         restore and plans made knowing of it count: all else may be what it was killed for.
         """
         versions: list[Version] = []

@@ -28,8 +28,8 @@ NO_ARGS: Mapping[str, ArgValue] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call of `tool` with `args`, made by code that the host trusts. `Gate.decide` bears any content: what a policy
-    cannot evaluate is denied. Input from outside goes through `read_call` first."""
+    """A call of `tool` with `args`, made by code that the host trusts. `Gate.decide` accepts any content: what a
+    policy cannot evaluate is denied. Input from outside goes through `read_call` first."""
 
     tool: str
     args: Mapping[str, ArgValue] = field(default_factory=lambda: NO_ARGS)

@@ -58,7 +58,7 @@ def enforce(
     engines: Engines,
     cache: PolicyCache,
 ) -> Enforcement:
-    """Choose for `agent` within `authority`. Pure but for `cache`.
+    """Choose for `agent` within `authority`. Pure except for `cache`.
 
     The first version that it may adopt (or has adopted, as the journal says) and whose body is held and loads is run.
     A body that does not load is quarantined. Nothing runnable, or not `ready`: every call is denied, by the kills if

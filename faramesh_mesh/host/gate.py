@@ -134,7 +134,7 @@ class Gate:
 
     A call that names no agent is one of the agent that the host has said is its own; where it has not, of the only agent that the
     gate has ever served. Once it has served a second one, such calls are denied for good then: they come from code that does not know
-    of the change, and whose they are is a guess.
+    of the change, and we could only guess which agent made them.
     """
 
     __slots__ = (

@@ -124,7 +124,7 @@ class HostJournal:
 
     def after_void(self, agent: str, voided: tuple[RecordId, ...]) -> int | None:
         """The epoch up to which the agent may run nothing, because what it runs was voided: it must not fall back in
-        silence. None if that does not concern it: what never ran here has nothing to fall back from, or whoever stole a
+        silence. None if the agent is unaffected: what never ran here has nothing to fall back from, or whoever stole a
         key could go on denying new hosts after its revocation. Only an agent whose history may have been lost may have
         run any of `voided`: it may run nothing until none are left."""
         history = self.history(agent)

@@ -10,7 +10,7 @@ from faramesh_mesh.host.gate import ToolDenial
 from faramesh_mesh.records.ids import Digest, RecordId
 
 MAX_COMPILED = 16
-"""Bodies kept compiled: what runs, what is being brought, what it may go back to, for the lines of one host. A policy
+"""Compiled bodies kept: the running version, the one being rolled out and the fallback, for each line on this host. A policy
 of 50 rules takes about 100 KB."""
 MAX_BOUND = 64
 """Bodies kept bound to an agent and a record: 16 agents, four versions each."""

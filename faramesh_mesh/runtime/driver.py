@@ -67,8 +67,8 @@ NS = 1_000_000_000
 
 
 class Stream(Protocol):
-    """The bytes of one connection (`links.TlsStream`). All of it but `try_send` raises `trio.BrokenResourceError` and
-    `trio.ClosedResourceError` as trio's streams do."""
+    """The bytes of one connection (`links.TlsStream`). Every method except `try_send` raises
+    `trio.BrokenResourceError` and `trio.ClosedResourceError` as trio's streams do."""
 
     def keep_little_unsent(self) -> None:
         """Take in no more than is about to be sent: what waits elsewhere can still be overtaken."""
@@ -90,7 +90,7 @@ class Keeper(Protocol):
     """Where what is held becomes durable (`storage.Storage`)."""
 
     def persist(self, effect: Persist) -> None:
-        """Make it durable; who gave it hears of it as `Persisted`."""
+        """Make it durable; the caller is notified with `Persisted`."""
 
 
 Opened = tuple[TlsStream, Peer]

@@ -8,7 +8,7 @@
     async with open_node("/var/lib/mesh") as node:
         decision = node.gate.decide(Call("stripe/refund", {"amount": 12}))
 
-The gate denies from its first moment until the node has synced, and again from the moment in which the block ends.
+The gate denies from its first moment until the node has synced, and again as soon as the block exits.
 """
 
 import os

@@ -46,8 +46,8 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class Authored:
     """The last record that a key of this node signed, kept whole before it is sent: after a crash the same
-    record is sent again. Only its place in the chain would not do: a record that was lost after its place was
-    taken is a gap that the key's later records, being grants, wait for without end."""
+    record is sent again. Storing only its sequence number is not enough: a record that was lost after its place
+    was taken is a gap that the key's later records, being grants, wait for without end."""
 
     key: KeyId
     envelope: bytes
@@ -55,7 +55,7 @@ class Authored:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What becomes durable together. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key)
+    """One atomic commit. `statuses` (node), `meta` (name), `journal` (agent) and `authored` (key)
     replace what was there; `roots`, `records` and `audit` append; `bodies` keep the first. `synced`: the node
     has synced since roots or records were lost, and the next start need not wait for it again."""
 
