@@ -212,7 +212,10 @@ async def _open_storage(
     try:
         restored = await trio.to_thread.run_sync(restore, store, mesh, verify)
         if restored is None:
-            chain = await _ask_for_chain(config.seeds, mesh, log)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(log.run)  # it may go on for ever: whoever looks must see what for
+                chain = await _ask_for_chain(config.seeds, mesh, log)
+                nursery.cancel_scope.cancel()
             restored = await trio.to_thread.run_sync(restore, store, mesh, verify, chain)
         assert restored is not None  # noqa: S101 - it had a chain
     except BaseException:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import trio
@@ -36,14 +36,31 @@ def run_node(
 
 
 async def _until_told(home: Path, log: Log, on_started: Callable[[RunningNode], None] | None) -> None:
+    """A signal ends the node in order, and a start that goes on for as long as nobody has a root for it as well."""
+    failed: Exception | None = None
+    last_resort = threading.Timer(STOP_SECONDS, os._exit, (_GAVE_UP,))
+    last_resort.daemon = True
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with open_node(home, log=log) as node:
-            if on_started is not None:
-                on_started(node)
-            async for number in signals:
-                log.info("stopping", signal=signal.Signals(number).name)
-                last_resort = threading.Timer(STOP_SECONDS, os._exit, (_GAVE_UP,))
-                last_resort.daemon = True
-                last_resort.start()
-                break
-        last_resort.cancel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_when_told, signals, nursery.cancel_scope, last_resort, log)
+            try:
+                async with open_node(home, log=log) as node:
+                    if on_started is not None:
+                        on_started(node)
+                    await trio.sleep_forever()
+            except Exception as error:  # noqa: BLE001 - raised below, as it is: the nursery would make a group of it
+                failed = error
+                nursery.cancel_scope.cancel()
+    last_resort.cancel()
+    if failed is not None:
+        raise failed
+
+
+async def _stop_when_told(
+    signals: AsyncIterator[int], node: trio.CancelScope, last_resort: threading.Timer, log: Log
+) -> None:
+    async for number in signals:
+        log.info("stopping", signal=signal.Signals(number).name)
+        last_resort.start()
+        node.cancel()
+        return

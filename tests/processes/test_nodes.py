@@ -95,6 +95,25 @@ async def test_sigterm_ends_a_node_in_order(tmp_path):
         assert [line["event"] for line in node.logged()][-1] == "stopped"
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_node_that_waits_for_a_root_can_be_stopped(tmp_path, number):
+    """Its store is lost and no seed answers: it waited on, and no signal but SIGKILL ended it."""
+    plan = made(tmp_path, 1)
+    for file in plan.members[0].home.glob("mesh.db*"):
+        file.unlink()
+    node = NodeProcess(plan.members[0], plan)
+    try:
+        with trio.fail_after(SECONDS):
+            while True:
+                await trio.sleep(0.05)
+                if "no root in the store" in [line["event"] for line in node.logged()]:
+                    break
+        assert await node.end(number) == 0
+    finally:
+        node.process.kill()
+        node.process.wait()
+
+
 async def test_a_kill_that_was_acknowledged_survives_sigkill(tmp_path):
     """Fails when an offer is answered before it is durable."""
     plan = made(tmp_path, 1)
