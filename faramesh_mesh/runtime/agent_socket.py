@@ -11,7 +11,7 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -42,7 +42,8 @@ async def agents_listeners(settings: AgentSocket) -> AsyncIterator[tuple[trio.So
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(OSError):  # at the end of a node: what is left behind makes room for the next one
+        path.unlink()
 
 
 async def _listen(path: Path, gid: int) -> trio.SocketListener:

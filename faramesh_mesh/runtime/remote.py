@@ -4,7 +4,9 @@ A node that does not answer denies: a dead node must not leave its last PERMIT s
 """
 
 import json
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -49,6 +51,18 @@ class RemoteFlight:
         return self._flights.pop(self._ticket, None) is not None
 
 
+_gates: "weakref.WeakSet[RemoteGate]" = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for gate in _gates:
+        gate.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
 class RemoteGate:
     """Decides by asking. While calls are in flight a thread watches for kills; it ends with `close`."""
 
@@ -60,6 +74,7 @@ class RemoteGate:
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
         self._starting = threading.Lock()
+        _gates.add(self)
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
         """The answer of the node; a denial if there is none, and once this is closed. Blocks for a round trip on
@@ -98,6 +113,11 @@ class RemoteGate:
         """Close the connections. Every later decision is a denial; calls in flight run on, and no kill reaches them."""
         self._closed.set()
         self._client.close()
+
+    def forget(self) -> None:
+        """A forked child is without the thread that may have been starting the watcher. Calls in flight go on in it, and are watched
+        again with its next call."""
+        self._starting = threading.Lock()
 
     def _start_watching(self) -> None:
         with self._starting:

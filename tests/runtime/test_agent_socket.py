@@ -19,7 +19,7 @@ from runtime.meshes import PAY, SECONDS, made
 from faramesh_mesh.host.decision import Why
 from faramesh_mesh.runtime.config import AgentSocket, ConfigError, NodeHomeConfig, format_config, parse_config
 from faramesh_mesh.runtime.control.client import connect
-from faramesh_mesh.runtime.control.errors import Refused, Untrusted
+from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
 from faramesh_mesh.runtime.control.local import LocalClient
 from faramesh_mesh.runtime.control.requests import (
     AskAudit,
@@ -33,6 +33,7 @@ from faramesh_mesh.runtime.control.requests import (
     Pull,
     Watch,
 )
+from faramesh_mesh.runtime.control.server import MAX_DECISION
 from faramesh_mesh.runtime.control.transport import check_owner, check_peer
 from faramesh_mesh.runtime.home import Home, HomeError, HomeInUseError
 from faramesh_mesh.runtime.logs import Log
@@ -85,6 +86,9 @@ def test_it_gives_decisions_and_refuses_everything_else(plan, path):
             with pytest.raises(Refused, match="decisions only"):
                 client.ask(request)
             client.close()
+        with pytest.raises(Unreachable):
+            client.ask(Decide("", "bank/pay", b"[" * (MAX_DECISION + 1)), again=False)
+        client.close()
         facts = path.stat()
         assert (stat.S_IMODE(facts.st_mode), facts.st_gid) == (0o660, os.getgid())
     assert not path.exists()

@@ -200,6 +200,20 @@ def test_an_answer_that_was_not_read_is_not_taken_for_that_of_the_next_call(mesh
     assert mesh.decide(PAY).why is Why.KILLED
 
 
+def test_a_child_that_was_forked_while_the_watcher_was_started_begins_calls(mesh, node):
+    """Fails where the child inherits the lock: it hung, and its call with it."""
+    with mesh._node._starting:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads: what is tested here
+            child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            with mesh.guard(PAY):
+                os._exit(0)
+        _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_a_child_that_was_forked_while_a_thread_asked_decides(mesh, node):
     """Fails where the child inherits the turn of a thread that is not there: it hung."""
     node.let_go.clear()

@@ -9,7 +9,7 @@ from faramesh_mesh.records.rejection import Rejected
 from faramesh_mesh.runtime.control import hello, protocol
 from faramesh_mesh.runtime.control.answers import Answer, Code, Failed, Outcomes, Welcome
 from faramesh_mesh.runtime.control.desk import Desk, Session
-from faramesh_mesh.runtime.control.requests import Decide, Greeting, Proof, Request, Watch
+from faramesh_mesh.runtime.control.requests import MAX_ARGUMENTS, Decide, Greeting, Proof, Request, Watch
 from faramesh_mesh.runtime.driver import Opened
 from faramesh_mesh.runtime.logs import Log
 from faramesh_mesh.runtime.places import Places
@@ -79,6 +79,11 @@ class _Wire:
             await self.stream.send_all(protocol.frame(answer))
             return
         raise _EndedError("it does not take its answers")
+
+
+MAX_DECISION = MAX_ARGUMENTS + 2_048
+"""Bytes of a request at the agents' socket: the arguments of a call with its names around them. What a hundred programs of others can
+make a node hold is then 9 MB, and not 170."""
 
 
 class _AgentSession(Session):
@@ -198,7 +203,8 @@ class ControlServer:
         refusals = 0
         while True:
             patience = None if session.local else IDLE_SECONDS
-            request = protocol.read_request(await wire.request(protocol.MAX_MESSAGE, patience))
+            largest = MAX_DECISION if isinstance(session, _AgentSession) else protocol.MAX_MESSAGE
+            request = protocol.read_request(await wire.request(largest, patience))
             if isinstance(request, Rejected):
                 await self._refuse(wire, Code.MALFORMED, str(request))
             if isinstance(session, _AgentSession) and not isinstance(request, Decide | Watch):
