@@ -1,8 +1,8 @@
 """What all commands share: the global options, one way to fail, one way to answer.
 
-A command is a function `(shell, …options) -> Answer`. `command` adds the global options to its signature and turns refusals
-into messages and exit codes; `group` adds them to a group of commands. So they may stand anywhere in a line; of one given
-twice the last counts, and the environment only where none is given.
+A command is a function `(shell, …options) -> Answer`. `command` adds the global options to its signature and
+turns refusals into messages and exit codes; `group` adds them to a group of commands. So they may stand
+anywhere in a line; of one given twice the last counts, and the environment only where none is given.
 """
 
 import inspect
@@ -185,27 +185,6 @@ def _run(
         )
         raise typer.Exit(ExitCode.ERROR) from None
     raise typer.Exit(answer.exit_code)
-
-
-def ask_number(shell: Shell, question: str, expected: int, flag: str) -> None:
-    """Let the operator type the number of agents concerned. Refused where nobody can answer, or the number differs."""
-    terminal = shell.terminal
-    if not shell.interactive:
-        raise Refusal(
-            f"this concerns {expected} agents and nobody is at the keyboard to confirm it",
-            unchanged="nothing was signed",
-            todo=f"look at it with --dry-run, then pass {flag} {expected}",
-            exit_code=ExitCode.REFUSED,
-        )
-    print(question, end=" ", file=terminal.err, flush=True)
-    typed = sys.stdin.readline().strip()
-    if typed != str(expected):
-        raise Refusal(
-            f"you typed {typed!r}, the number of agents is {expected}",
-            unchanged="nothing was signed",
-            todo="look whom it concerns with --dry-run, then run it again and type that number",
-            exit_code=ExitCode.REFUSED,
-        )
 
 
 def one_target(instance: str | None, selector: str | None, everyone: bool) -> str:

@@ -6,11 +6,9 @@ from faramesh_cli.cosigning import Subject
 from faramesh_cli.knowledge import Knowledge
 from faramesh_cli.naming import some
 from faramesh_cli.parsing import counted
-from faramesh_cli.roles import role_of
-from faramesh_cli.standing import lacking, name_of, signers, voters
+from faramesh_cli.standing import name_of
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.ids import KeyId
-from faramesh_mesh.records.role import Role
 
 
 def effect_lines(known: Knowledge, subject: Subject, key: KeyId, stage: int | None) -> list[str]:
@@ -18,7 +16,7 @@ def effect_lines(known: Knowledge, subject: Subject, key: KeyId, stage: int | No
     still = [
         f"{missing} for the {record.kind.name.lower()}"
         for record, role in subject.targets
-        if (missing := lacking(known, signers(known, record) | {key}, role))
+        if (missing := known.fleet.lacking(known.fleet.signers(record) | {key}, role))
     ]
     lines = (
         [f"your signature does not suffice yet; signatures lacking after it: {', '.join(still)}"]
@@ -34,14 +32,13 @@ def _opened(
     known: Knowledge, view: RolloutView, key: KeyId, stage: int | None, *, granted: bool
 ) -> Iterator[str]:
     """Which stages open now, and which were voted for ahead of their time."""
-    controlled = any(Role.CONTROLLER in each.roles and each.cut is None for each in known.records.chain.keys)
-    role = Role.CONTROLLER if controlled else role_of(view.record)
-    votes = voters(known, view.record.id)
+    role = known.fleet.opener(view)
+    votes = known.fleet.voters(view)
     if stage is not None:
         votes.setdefault(stage, set()).add(key)
         yield f"you vote for stage {stage} of {view.stages}"
     reach = view.stage
-    while reach < view.stages and not lacking(known, votes.get(reach + 1, ()), role):
+    while reach < view.stages and not known.fleet.lacking(votes.get(reach + 1, set()), role):
         reach += 1
     sizes = view.rollout.stages
     agents = view.roster[len(view.cohort) : sizes[min(reach, len(sizes)) - 1]] if reach else ()

@@ -29,8 +29,8 @@ from faramesh_mesh.records.rollout import Rollout
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is to be cosigned. `targets` are its records, each with the role whose keys count for it; `agents` how many it
-    is about; `lines` what a person must have seen; `view` the plan, if it is one."""
+    """What is to be cosigned. `targets` are its records, each with the role whose keys count for it; `agents`
+    how many it is about; `lines` what a person must have seen; `view` the plan, if it is one."""
 
     record: Record
     targets: tuple[tuple[Record, Role], ...]

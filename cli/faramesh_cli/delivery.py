@@ -1,5 +1,5 @@
-"""Offering signed records to several nodes at once, until enough of them hold them on disk: the node first spoken to may
-die the next moment."""
+"""Offering signed records to several nodes at once, until enough of them hold them on disk: the node first
+spoken to may die the next moment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ _ANOTHER_ROW = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Offered records are durable on `durable` nodes of `nodes`. `refused` is why a node did not take one; `news` whether any
-    node that was asked did not hold all of them before."""
+    """Offered records are durable on `durable` nodes of `nodes`. `refused` is why a node did not take one;
+    `news` whether any node that was asked did not hold all of them before."""
 
     durable: int
     nodes: int
@@ -43,8 +43,9 @@ class Delivery:
 
 @dataclass(slots=True)
 class Courier:
-    """One delivery: what is offered, and who has it. `nodes` are all that are enrolled; it ends early with `ENOUGH` of them,
-    or as many as may be `alive`: waiting for the dead would hold up whoever gives the next command."""
+    """One delivery: what is offered, and who has it. `nodes` are all that are enrolled; it ends early with
+    `ENOUGH` of them, or as many as may be `alive`: waiting for the dead would hold up whoever gives the next
+    command."""
 
     identity: Identity
     envelopes: tuple[bytes, ...]

@@ -20,7 +20,8 @@ class ExitCode(IntEnum):
     TIMEOUT = 5
     """What was waited for has not happened yet. The action itself stands."""
     REFUSED = 6
-    """Refused before anything was signed: a wrong count, a conflict, a policy that does not compile, a canary that is the whole fleet."""
+    """Refused before anything was signed: a wrong count, a conflict, a policy that does not compile, a canary
+    that is the whole fleet."""
     NOT_AUTHORISED = 7
     """No key here may do this, the passphrase is wrong, or more keys must sign."""
     PARTIAL = 8

@@ -1,11 +1,12 @@
-"""`fleet abort`: end a rollout for ever. Whom that denies, who falls back to what, and who keeps it is shown before; where
-agents would be denied it asks as a kill does."""
+"""`fleet abort`: end a rollout for ever. Whom that denies, who falls back to what, and who keeps it is shown
+before; where agents would be denied it asks as a kill does."""
 
 from dataclasses import dataclass
 
 import trio
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import AT_MOST, ask_number, is_confirmed
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_halt import check_reason
 from faramesh_cli.fleet_list import policy_name
@@ -70,7 +71,8 @@ def abort_rollout(shell: Shell, request: AbortRequest) -> Answer:
 
 
 def _any_signer(known: Knowledge, wanted: str | None) -> KeyId:
-    """The key that a dry run, which opens none, supposes to sign: the one that is named, else the one that reaches farthest."""
+    """The key that a dry run, which opens none, supposes to sign: the one that is named, else the one that
+    reaches farthest."""
     able = [
         key
         for key in known.records.chain.trusted.keys
@@ -118,22 +120,15 @@ def _refuse_ended(view: RolloutView, preview: AbortPreview) -> None:
 def _confirm(
     shell: Shell, session: Session, view: RolloutView, preview: AbortPreview, request: AbortRequest
 ) -> None:
-    """Where nobody would be denied it asks nothing. Else as a kill of several agents: the number, and a second person where
-    more than half of the fleet would be denied."""
+    """Where nobody would be denied it asks nothing. Else as a kill of several agents: the number, and a
+    second person where more than half of the fleet would be denied."""
     hit = len(preview.denied)
     if not hit:
         return
     toll = toll_of(session.known, preview.denied)
     if toll.asks and not request.alone:
         raise toll.refuse("denied")
-    if request.confirm_max is not None:
-        if hit > request.confirm_max:
-            raise Refusal(
-                f"--confirm-max {request.confirm_max}, but this would deny {counted(hit, 'agent')}",
-                unchanged="nothing was signed",
-                todo="look at it with --dry-run",
-                exit_code=ExitCode.REFUSED,
-            )
+    if is_confirmed(request.confirm_max, hit, AT_MOST, "would deny"):
         return
     for line in preview_lines(session.known, view, preview):
         shell.terminal.progress(f"  {line}")
@@ -141,7 +136,7 @@ def _confirm(
         shell,
         f"{session.name}: abort {view.record.short} and deny {counted(hit, 'agent')}. Type {hit} to sign:",
         hit,
-        "--confirm-max",
+        AT_MOST,
     )
 
 

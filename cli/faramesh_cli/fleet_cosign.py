@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import trio
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import EXACTLY, ask_number, is_confirmed
 from faramesh_cli.cosign_effect import effect_lines
 from faramesh_cli.cosigning import Subject, subject_of
 from faramesh_cli.drafts import vote_draft
@@ -13,10 +14,9 @@ from faramesh_cli.fleet_promote import moved, refuse_stopped
 from faramesh_cli.naming import find_to_cosign, long_id
 from faramesh_cli.output import Answer, Json
 from faramesh_cli.parsing import counted
-from faramesh_cli.refusal import Refusal
 from faramesh_cli.roles import role_of
 from faramesh_cli.session import Draft, Session, open_session
-from faramesh_cli.standing import has_role, lacking, signers, voters
+from faramesh_cli.standing import has_role
 from faramesh_mesh.fleet.fleet import RolloutStatus
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.cosign import Cosign
@@ -68,7 +68,7 @@ def _stage(session: Session, subject: Subject) -> int | None:
     view, key = subject.view, session.key.signer.id
     if view is None or not has_role(session.known, key, role_of(view.record)):
         return None
-    voted = voters(session.known, view.record.id).get(view.stage + 1, set())
+    voted = session.known.fleet.voters(view).get(view.stage + 1, set())
     return view.stage + 1 if voted and key not in voted else None
 
 
@@ -77,7 +77,7 @@ def _drafts(session: Session, subject: Subject, stage: int | None) -> list[Draft
     drafts = [
         _cosign_draft(record.id)
         for record, role in subject.targets
-        if has_role(session.known, key, role) and key not in signers(session.known, record)
+        if has_role(session.known, key, role) and key not in session.known.fleet.signers(record)
     ]
     return drafts if stage is None else [*drafts, vote_draft(subject.record.id, stage)]
 
@@ -95,14 +95,7 @@ def _confirm(
     """Show it, also where progress is not wanted, and let the number of agents be typed, also where it is one: whoever
     cosigns did not write it himself."""
     effect = effect_lines(session.known, subject, session.key.signer.id, stage)
-    if request.confirm_count is not None:
-        if request.confirm_count != subject.agents:
-            raise Refusal(
-                f"--confirm-count {request.confirm_count}, but this concerns {counted(subject.agents, 'agent')}",
-                unchanged="nothing was signed",
-                todo="look at it with --dry-run",
-                exit_code=ExitCode.REFUSED,
-            )
+    if is_confirmed(request.confirm_count, subject.agents, EXACTLY, "concerns"):
         for line in (*subject.lines, *effect):
             shell.terminal.progress(f"  {line}")
         return
@@ -114,7 +107,7 @@ def _confirm(
         f"{session.name}: cosign {long_id(subject.record)} as {session.key.name}, about "
         f"{counted(subject.agents, 'agent')}. Type {subject.agents} to sign:",
         subject.agents,
-        "--confirm-count",
+        EXACTLY,
     )
 
 
@@ -140,7 +133,7 @@ def _answer(session: Session, subject: Subject, did: str) -> Answer:
     view = known.fleet.rollout(record.id)
     if view is not None:
         return moved(session, view, did)
-    missing = max(lacking(known, signers(known, one), role) for one, role in subject.targets)
+    missing = max(known.fleet.lacking(known.fleet.signers(one), role) for one, role in subject.targets)
     lines = [did] + ([f"it waits for {counted(missing, 'more signature')}"] if missing else [])
     data: dict[str, Json] = {"mesh": session.name, "record": record.id.hex(), "signatures_lacking": missing}
     return Answer(

@@ -10,7 +10,6 @@ from faramesh_cli.output import Answer
 from faramesh_cli.refusal import Refusal, misused
 from faramesh_cli.roles import PLANNERS, role_of
 from faramesh_cli.session import Draft, open_session
-from faramesh_cli.standing import lacking
 from faramesh_mesh.fleet.fleet import RolloutView
 from faramesh_mesh.records.chain import NO_EXTRA, Head
 from faramesh_mesh.records.halt import MAX_REASON, Hold, Release
@@ -60,7 +59,7 @@ async def _halt(shell: Shell, text: str, kind: Kind, reason: str, key: str | Non
         delivery = await session.deliver()
         after = session.known.fleet.rollout(view.record.id) or view
         progress = progress_of(session.known, view.record.id)
-        missing = kind is Kind.RELEASE and lacking(session.known, (record.key,), role_of(view.record))
+        missing = kind is Kind.RELEASE and session.known.fleet.lacking({record.key}, role_of(view.record))
         return Answer(
             kind.name.lower(),
             {"mesh": session.name, "record": record.id.hex(), **progress_json(session.known, progress)},

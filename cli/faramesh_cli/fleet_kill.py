@@ -5,14 +5,15 @@ from time import monotonic
 
 import trio
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import AT_MOST, ask_number, is_confirmed
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_list import acknowledges
 from faramesh_cli.knowledge import Knowledge
 from faramesh_cli.naming import read_selector, select, some
 from faramesh_cli.output import Answer, Json
 from faramesh_cli.parsing import Share, awaited, counted, duration_ms
-from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.refusal import misused
 from faramesh_cli.second_person import Toll, toll_of
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.fleet.preview import KillPreview, preview_kill
@@ -107,28 +108,19 @@ def _draft(selector: Selector, request: KillRequest) -> Draft:
 
 
 def _confirm(shell: Shell, session: Session, preview: KillPreview, request: KillRequest) -> None:
-    """One instance needs nothing but a reason. More than half of the fleet, recent kills counted together, needs a second
-    person or `--alone`. Anything between needs the number."""
+    """One instance needs nothing but a reason. More than half of the fleet, recent kills counted together,
+    needs a second person or `--alone`. Anything between needs the number."""
     toll = toll_of(session.known, preview.agents)
     if toll.asks and request.instance is None and not request.alone:
         raise toll.refuse("killed")
     if request.instance is not None:
         return
     hit = len(preview.agents)
-    if request.confirm_max is not None:
-        if hit > request.confirm_max:
-            raise Refusal(
-                f"--confirm-max {request.confirm_max}, but this would kill {counted(hit, 'agent')}",
-                unchanged="nothing was signed",
-                todo="look at it with --dry-run",
-                exit_code=ExitCode.REFUSED,
-            )
+    if is_confirmed(request.confirm_max, hit, AT_MOST, "would kill"):
         return
     for line in _preview_lines(preview, toll, request):
         shell.terminal.progress(f"  {line}")
-    ask_number(
-        shell, f"{session.name}: kill {counted(hit, 'agent')}. Type {hit} to sign:", hit, "--confirm-max"
-    )
+    ask_number(shell, f"{session.name}: kill {counted(hit, 'agent')}. Type {hit} to sign:", hit, AT_MOST)
 
 
 def kill_preview(known: Knowledge, mesh: str, selector: Selector, request: KillRequest) -> Answer:

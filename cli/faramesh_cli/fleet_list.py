@@ -46,9 +46,10 @@ _STANDING = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One instance. `health` is the word of the node that answered; `policy` is what its own node attests that it runs, and
-    `signed_ms` how long ago it signed that; `kills` are those in force for it by the records, and
-    `unacknowledged` those of them that its node has not said it enforces; `tools` are those of a kill that stops no others."""
+    """One instance. `health` is the word of the node that answered; `policy` is what its own node attests
+    that it runs, and `signed_ms` how long ago it signed that; `kills` are those in force for it by the
+    records, and `unacknowledged` those of them that its node has not said it enforces; `tools` are those of a
+    kill that stops no others."""
 
     instance: str
     region: str
@@ -67,8 +68,8 @@ class Row:
     report: AgentReport | None
 
     def cells(self, *, wide: bool) -> list[str]:
-        """The row as people read it. A kill that is in force but not acknowledged carries a question mark, and one of some
-        tools names them."""
+        """The row as people read it. A kill that is in force but not acknowledged carries a question mark,
+        and one of some tools names them."""
         kill = " ".join(map(self._kill, self.kills))
         cells = [
             self.instance,
@@ -209,8 +210,8 @@ def _row(known: Knowledge, agent: str) -> Row:
 
 
 def acknowledges(report: AgentReport | None, kill: Record) -> bool:
-    """Whether an agent's node says that it denies what this kill stops. It names eight kills at the most: where it denies every call
-    by as many, it denies those of a ninth."""
+    """Whether an agent's node says that it denies what this kill stops. It names eight kills at the most:
+    where it denies every call by as many, it denies those of a ninth."""
     if report is None:
         return False
     denies_all = report.standing is Standing.DENY_KILLED and len(report.kills) == MAX_KILLS

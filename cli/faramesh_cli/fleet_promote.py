@@ -78,7 +78,8 @@ def refuse_stopped(view: RolloutView) -> None:
 
 
 def _refuse_proposed(view: RolloutView) -> None:
-    """A vote for what nobody else stands behind yet would be one without having looked: that is what cosigning is for."""
+    """A vote for what nobody else stands behind yet would be one without having looked: that is what
+    cosigning is for."""
     if view.status is RolloutStatus.PROPOSED:
         raise Refusal(
             f"{view.record.short} lacks signatures, or records that they refer to ({view.why})",

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import trio
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import EXACTLY, ask_number, is_confirmed
 from faramesh_cli.drafts import policy_draft, rollout_draft, roster_body, vote_draft
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_status import progress_of
@@ -17,7 +18,7 @@ from faramesh_cli.output import Answer, Json, now_ms
 from faramesh_cli.parsing import counted, duration_ms, portions
 from faramesh_cli.planning import Plan, plan, preview_json, preview_lines, refuse_conflict
 from faramesh_cli.policy_file import read_policy_file, refuse_unbound
-from faramesh_cli.refusal import Refusal, misused
+from faramesh_cli.refusal import misused
 from faramesh_cli.roles import role_of
 from faramesh_cli.session import Draft, Session, open_session
 from faramesh_mesh.records.body import digest_of
@@ -107,14 +108,7 @@ def confirm_count(shell: Shell, session: Session, made: Plan, request: PushReque
     """The operator confirms the number of agents: by `--confirm-count`, or by typing it. One instance needs none."""
     if request.instance is not None:
         return
-    if request.confirm_count is not None:
-        if request.confirm_count != made.count:
-            raise Refusal(
-                f"--confirm-count {request.confirm_count}, but this concerns {counted(made.count, 'agent')}",
-                unchanged="nothing was signed",
-                todo="look at it with --dry-run",
-                exit_code=ExitCode.REFUSED,
-            )
+    if is_confirmed(request.confirm_count, made.count, EXACTLY, "concerns"):
         return
     for line in (*preview_lines(made), *_canary_lines(session, made)):
         shell.terminal.progress(f"  {line}")
@@ -124,7 +118,7 @@ def confirm_count(shell: Shell, session: Session, made: Plan, request: PushReque
         f"{session.name}: {counted(made.count, 'agent')}, stages {made.arrow()}, on abort: {made.on_abort.name.lower()}{base}. "
         f"Type {made.count} to sign:",
         made.count,
-        "--confirm-count",
+        EXACTLY,
     )
 
 

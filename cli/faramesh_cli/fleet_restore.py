@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import trio
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import EXACTLY, ask_number, is_confirmed
 from faramesh_cli.drafts import policy_draft, rollout_draft, roster_body, vote_draft
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.fleet_push import check_message, dry_run, lacking_signatures
@@ -118,7 +119,8 @@ def _killed(known: Knowledge, kills: tuple[Record, ...]) -> tuple[Enrolled, ...]
 
 
 def _selector(kills: tuple[Record, ...], agents: tuple[Enrolled, ...]) -> Selector:
-    """The kill's own selector where it is one; else the agents by name. The roster decides, the selector tells people."""
+    """The kill's own selector where it is one; else the agents by name. The roster decides, the selector
+    tells people."""
     if len(kills) == 1 and isinstance(kills[0].payload, Kill):
         return kills[0].payload.selector
     names = sorted(each.labels[INSTANCE] for each in agents)
@@ -129,14 +131,7 @@ def _selector(kills: tuple[Record, ...], agents: tuple[Enrolled, ...]) -> Select
 def _confirm(
     shell: Shell, session: Session, made: Plan, kills: tuple[Record, ...], request: RestoreRequest
 ) -> None:
-    if request.confirm_count is not None:
-        if request.confirm_count != made.count:
-            raise Refusal(
-                f"--confirm-count {request.confirm_count}, but this concerns {counted(made.count, 'agent')}",
-                unchanged="nothing was signed",
-                todo="look at it with --dry-run",
-                exit_code=ExitCode.REFUSED,
-            )
+    if is_confirmed(request.confirm_count, made.count, EXACTLY, "concerns"):
         return
     if made.count == 1:
         return
@@ -147,7 +142,7 @@ def _confirm(
         f"{session.name}: restore {counted(made.count, 'agent')} from {', '.join(kill.short for kill in kills)}, "
         f"stages {made.arrow()}. Type {made.count} to sign:",
         made.count,
-        "--confirm-count",
+        EXACTLY,
     )
 
 

@@ -32,9 +32,10 @@ _ENDED = frozenset({RolloutStatus.ABORTED, RolloutStatus.SUPERSEDED})
 class Progress:
     """A rollout with what the agents of its open cohort attest.
 
-    `running` say that they run it; `pending` are in the open cohort and say something else, or nothing; `silent` are those
-    of them whose node was not heard lately; `nacks` are (agent, why) of those that could not load it; `outside` run it and
-    are not in the open cohort. Of what was aborted or superseded nobody is waited for: nobody is `pending`.
+    `running` say that they run it; `pending` are in the open cohort and say something else, or nothing;
+    `silent` are those of them whose node was not heard lately; `nacks` are (agent, why) of those that could
+    not load it; `outside` run it and are not in the open cohort. Of what was aborted or superseded nobody is
+    waited for: nobody is `pending`.
     """
 
     view: RolloutView

@@ -52,8 +52,9 @@ def ask_new_passphrase(shell: Shell) -> str:
 
 
 def open_key(shell: Shell, home: OperatorHome, roles: tuple[Role, ...], wanted: str | None = None) -> HeldKey:
-    """Open a key that has one of these roles: the one named `wanted` (`-` reads a key file from standard input), else one
-    that needs no passphrase if there is one, and of several that with the most of these roles."""
+    """Open a key that has one of these roles: the one named `wanted` (`-` reads a key file from standard
+    input), else one that needs no passphrase if there is one, and of several that with the most of these
+    roles."""
     root = home.chain.current
     if wanted == "-":
         return _unlock(shell, _from_stdin(), root, roles)

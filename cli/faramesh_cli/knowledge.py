@@ -1,7 +1,8 @@
 """What the operator's client knows: records that it verified itself, the views over them, and what nodes say.
 
-A node that answers can withhold, nothing more: every record and every status is checked here against the pinned mesh. Who is
-alive is its word alone. No signature proves it: a node that has nothing new to say signs nothing, however well it is.
+A node that answers can withhold, nothing more: every record and every status is checked here against the
+pinned mesh. Who is alive is its word alone. No signature proves it: a node that has nothing new to say signs
+nothing, however well it is.
 """
 
 from collections import defaultdict
@@ -25,8 +26,8 @@ from faramesh_mesh.trust.keys import verify
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A node's verified status, how long ago it was signed by the clocks of both machines, and what the node that answered says
-    of its liveness."""
+    """A node's verified status, how long ago it was signed by the clocks of both machines, and what the node
+    that answered says of its liveness."""
 
     status: Status
     health: Hearing
@@ -146,5 +147,6 @@ class Knowledge:
 
 
 def _unverified(_public: bytes, _message: bytes, _signature: bytes) -> bool:
-    """Stands for the signature check of a status that was verified before it was written, and is again before it is used."""
+    """Stands for the signature check of a status that was verified before it was written, and is again before
+    it is used."""
     return True

@@ -48,8 +48,8 @@ def ask_here(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
 
 
 def ask_any(shell: Shell, ask: Callable[[ControlClient], Awaitable[T]]) -> T:
-    """Ask the first node that answers of those that `--peer` names, with a key if it is reached over the network; else the node of
-    this machine."""
+    """Ask the first node that answers of those that `--peer` names, with a key if it is reached over the
+    network; else the node of this machine."""
     if not shell.peers or _is_socket(shell.peers[0]):
         return ask_here(shell, ask)
     identity = identify(shell)

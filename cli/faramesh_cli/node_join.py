@@ -1,7 +1,8 @@
 """`node join`: enrol this machine with a token, and leave a home that `node run` can start from.
 
-The first machine of a mesh, with a token that carries the enrol key, signs its own enrolment, because there is nobody to
-ask. Every other one asks a node with that duty over the enrol lane; a node without it says who has.
+The first machine of a mesh, with a token that carries the enrol key, signs its own enrolment, because there
+is nobody to ask. Every other one asks a node with that duty over the enrol lane; a node without it says who
+has.
 """
 
 import os
@@ -44,7 +45,8 @@ CONNECT_SECONDS = 10.0
 MAX_HOPS = 8
 """Addresses tried, the ones that nodes refer to included."""
 SYNCING_SECONDS = 15.0
-"""How long nodes that were just started are waited for: a mesh of one listens for two seconds, a restart among others takes one or two."""
+"""How long nodes that were just started are waited for: a mesh of one listens for two seconds, a restart
+among others takes one or two."""
 AGAIN_SECONDS = 1.0
 _MAX_TOKEN = 4_000_000
 
@@ -190,7 +192,8 @@ def _enrolled(shell: Shell, token: Token, config: NodeHomeConfig, keys: Keys) ->
 
 
 async def _ask_around(shell: Shell, token: Token, config: NodeHomeConfig, applicant: Applicant) -> Joined:
-    """Ask for enrolment until somebody gives it. A node that was started a moment ago has to sync first, and is asked again."""
+    """Ask for enrolment until somebody gives it. A node that was started a moment ago has to sync first, and
+    is asked again."""
     until = trio.current_time() + SYNCING_SECONDS
     while True:
         try:

@@ -31,10 +31,10 @@ class Format(StrEnum):
 class Reach:
     """How much of the fleet an answer speaks for.
 
-    `as_of` is in milliseconds since 1970; `answered_by` names the node (or `this machine`). By its word, which nothing
-    proves, `reachable` of `roster` agents are alive; `partition_suspected` when by its word a whole region is silent, or half
-    of the fleet. What is proved: `attested` agents are spoken for by a status that their own node signed, the oldest of them at
-    `attested_since`, by that node's clock.
+    `as_of` is in milliseconds since 1970; `answered_by` names the node (or `this machine`). By its word,
+    which nothing proves, `reachable` of `roster` agents are alive; `partition_suspected` when by its word a
+    whole region is silent, or half of the fleet. What is proved: `attested` agents are spoken for by a status
+    that their own node signed, the oldest of them at `attested_since`, by that node's clock.
     """
 
     as_of: int

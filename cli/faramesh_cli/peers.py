@@ -49,8 +49,8 @@ class Identity:
 
 
 def identify(shell: Shell, roles: tuple[Role, ...] = (), wanted: str | None = None) -> Identity:
-    """Speak as an operator with a key (of one of `roles`, for commands that sign), or else as whoever may open the socket of this
-    machine's node."""
+    """Speak as an operator with a key (of one of `roles`, for commands that sign), or else as whoever may
+    open the socket of this machine's node."""
     local = _local_node(shell)
     try:
         home = homes.operator(shell)
@@ -76,8 +76,9 @@ def targets(shell: Shell, identity: Identity, known: Sequence[str]) -> list[str]
 async def first_that_answers(
     shell: Shell, identity: Identity, order: Sequence[str], stack: AsyncExitStack
 ) -> ControlClient:
-    """Connect to the first node in `order` that answers and proves that it belongs to the mesh. One that keeps silent delays
-    the next by a second and no more; what one says that does not let us in is its own word, and the next is asked."""
+    """Connect to the first node in `order` that answers and proves that it belongs to the mesh. One that
+    keeps silent delays the next by a second and no more; what one says that does not let us in is its own
+    word, and the next is asked."""
     if not order:
         raise Refusal(
             "no node to ask: none is known here, and none runs on this machine",

@@ -14,7 +14,8 @@ RECENT_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Toll:
-    """How much of the fleet would be stopped: `together` agents of `fleet`, of whom kills of the last hour deny `recent`."""
+    """How much of the fleet would be stopped: `together` agents of `fleet`, of whom kills of the last hour
+    deny `recent`."""
 
     together: int
     recent: int

@@ -2,7 +2,8 @@
 
 open cache -> connect to the first that answers -> pull what is missing -> [sign, journal] -> offer to three nodes
 
-No node can keep it: a sync has a deadline, after which the next known node is asked, and one that hurries signs from the cache.
+No node can keep it: a sync has a deadline, after which the next known node is asked, and one that hurries
+signs from the cache.
 """
 
 import sqlite3
@@ -42,8 +43,8 @@ Draft: TypeAlias = tuple[Kind, Callable[[Head, tuple[Record, ...]], Control]]
 
 _KEPT = "what was signed, if anything, is kept here and offered again by the next command"
 SYNC_SECONDS = 60.0
-"""How long one node may take to show all that it holds: a first pull of a hundred thousand records takes ten. What came until
-then is kept, and the next node goes on from it."""
+"""How long one node may take to show all that it holds: a first pull of a hundred thousand records takes ten.
+What came until then is kept, and the next node goes on from it."""
 HURRIED_SECONDS = 3.0
 """How long a kill waits for news before it is signed with what is known here already."""
 _POLL_SECONDS = 0.02
@@ -57,8 +58,8 @@ _JOINED_SINCE = 1_024
 class Session:
     """An open conversation with the mesh. Made by `open_session`.
 
-    One that `hurries` waits for news for a few seconds only, and asks for no bodies. `outdated` says why what is known may
-    be older than what the mesh holds; it is empty after a sync.
+    One that `hurries` waits for news for a few seconds only, and asks for no bodies. `outdated` says why what
+    is known may be older than what the mesh holds; it is empty after a sync.
     """
 
     shell: Shell
@@ -114,7 +115,8 @@ class Session:
         await self._sync_with_any()
 
     async def wait(self, done: Callable[[], bool], timeout_ms: int, *, records: bool = False) -> bool:
-        """Hear statuses again and again until `done`, at most so long, and while any node answers. Whether it came about."""
+        """Hear statuses again and again until `done`, at most so long, and while any node answers. Whether it
+        came about."""
         with trio.move_on_after(timeout_ms / 1_000):
             while not done():
                 await trio.sleep(min(1.0, _POLL_SECONDS + _POLL_SECONDS_PER_NODE * len(self.known.heard)))
@@ -126,8 +128,8 @@ class Session:
         return done()
 
     def sign_as(self, roles: tuple[Role, ...], wanted: str | None) -> None:
-        """Sign with a key that has one of these roles: the one that opened the session, or else another one of this home,
-        unless the operator named one (`wanted`)."""
+        """Sign with a key that has one of these roles: the one that opened the session, or else another one
+        of this home, unless the operator named one (`wanted`)."""
         entry = self.known.records.chain.key(self.key.signer.id)
         if entry is not None and not entry.roles.isdisjoint(roles):
             return

@@ -1,5 +1,5 @@
-"""Files that a simulation is asked to write. That they can be written is found out before anything is simulated: a sweep of an
-hour is not lost to a typing mistake in the last option."""
+"""Files that a simulation is asked to write. That they can be written is found out before anything is
+simulated: a sweep of an hour is not lost to a typing mistake in the last option."""
 
 from pathlib import Path
 

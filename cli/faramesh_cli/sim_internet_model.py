@@ -1,4 +1,5 @@
-"""`sim internet`: time to contain in fleets that no machine could run node by node. Labelled everywhere as what it is: a model."""
+"""`sim internet`: time to contain in fleets that no machine could run node by node. Labelled everywhere as
+what it is: a model."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -20,7 +20,8 @@ class Named:
 
 
 def scenario_of(wanted: str, seed: int | None = None) -> Named:
-    """The scenario that was typed. `seed` goes before the file's own. A broken file is refused with all its mistakes."""
+    """The scenario that was typed. `seed` goes before the file's own. A broken file is refused with all its
+    mistakes."""
     if wanted.endswith(".json"):
         wanted, failed_with = _failure(Path(wanted))
         seed = failed_with if seed is None else seed
@@ -50,7 +51,8 @@ class BrokenScenario(Refusal):
 
 
 def _failure(path: Path) -> tuple[str, int]:
-    """The scenario file and the seed of the first failure in what `sim run` or `sim swarm` wrote with `--format json`."""
+    """The scenario file and the seed of the first failure in what `sim run` or `sim swarm` wrote with
+    `--format json`."""
     expected = "what sim run or sim swarm wrote with --format json, with a run that failed"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))

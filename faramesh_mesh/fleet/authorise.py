@@ -63,9 +63,9 @@ class Authoriser:
     def _versions(self, agent: Enrolled, wall: int) -> tuple[Version, ...] | Denial:
         """The versions an agent may run: its newest rollout that reaches it, and below that what it would run without.
 
-        The walk ends at a rollout that is complete, and at one that was aborted and denies, even if it is
-        not yet known whether it reached the agent: until the roster is held nobody falls back. Of a restored agent only the
-        restore and plans made knowing of it count: all else may be what it was killed for.
+        The walk ends at a rollout that is complete, and at one that was aborted and denies, even if it is not
+        yet known whether it reached the agent: until the roster is held nobody falls back. Of a restored
+        agent only the restore and plans made knowing of it count: all else may be what it was killed for.
         """
         versions: list[Version] = []
         restores = self._kills.restores(agent)
@@ -94,7 +94,8 @@ class Authoriser:
         return tuple(versions)
 
     def _concerns(self, plan: Plan, agent: Enrolled) -> bool:
-        """Whether a plan can be about the agent at all: a restore is about those alone whom a kill that it names covers."""
+        """Whether a plan can be about the agent at all: a restore is about those alone whom a kill that it
+        names covers."""
         return plan.record.kind is not Kind.RESTORE or self._kills.named_by(plan, agent)
 
     def _knows(self, plan: Plan, restores: tuple[Record, ...]) -> bool:

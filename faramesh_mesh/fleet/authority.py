@@ -22,8 +22,9 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """One reason to deny everything. `record` is the record that says so, `text` what its signer gave as the reason,
-    `signer` the name of the signer's key. Of an aborted rollout `record` is the rollout, and the words are of who aborted it."""
+    """One reason to deny everything. `record` is the record that says so, `text` what its signer gave as the
+    reason, `signer` the name of the signer's key. Of an aborted rollout `record` is the rollout, and the
+    words are of who aborted it."""
 
     cause: Cause
     record: RecordId | None = None
@@ -63,8 +64,8 @@ class ToolKill:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Every call is denied. `reasons` has at least one element; kills come first, ordered by id. Kills of some tools stand
-    as well: they cancel calls that are running, which not every reason does."""
+    """Every call is denied. `reasons` has at least one element; kills come first, ordered by id. Kills of
+    some tools stand as well: they cancel calls that are running, which not every reason does."""
 
     reasons: tuple[Denial, ...]
     tool_kills: tuple[ToolKill, ...] = ()

@@ -14,6 +14,7 @@ from faramesh_mesh.records.ids import Digest, KeyId, RecordId
 from faramesh_mesh.records.kill import Kill
 from faramesh_mesh.records.policy import Policy
 from faramesh_mesh.records.record import Record
+from faramesh_mesh.records.role import Role
 from faramesh_mesh.records.rollout import Rollout
 from faramesh_mesh.state.bodies import Bodies
 from faramesh_mesh.state.record_set import RecordSet
@@ -129,8 +130,8 @@ class Fleet:
             self._validity.forget(evicted)
 
     def authorise(self, agent: str, wall: int) -> Authority:
-        """What the records held let an agent do at wall time `wall`, in milliseconds since 1970. Remembered while all that it is made
-        of lasts."""
+        """What the records held let an agent do at wall time `wall`, in milliseconds since 1970. Remembered
+        while all that it is made of lasts."""
         stamp = self.stamp
         if self._stamp != stamp or not self._since <= wall < self._until:
             self._stamp = stamp
@@ -242,6 +243,22 @@ class Fleet:
         if record is None or not isinstance(record.payload, Rollout):
             return None
         return self._view(Plan(record, record.payload))
+
+    def signers(self, record: Record) -> set[KeyId]:
+        """The keys whose signatures and cosignatures of a record count."""
+        return self._validity.signers(record)
+
+    def voters(self, view: RolloutView) -> dict[int, set[KeyId]]:
+        """The keys whose votes for each stage of a plan count."""
+        return self._rollouts.voters(Plan(view.record, view.rollout))
+
+    def opener(self, view: RolloutView) -> Role:
+        """The role whose keys open the stages of a plan."""
+        return self._rollouts.quorum(Plan(view.record, view.rollout))[0]
+
+    def lacking(self, keys: set[KeyId], role: Role) -> int:
+        """How many keys of a role are lacking besides these, for what concerns every agent."""
+        return max(0, self._records.chain.threshold(role) - self._validity.count(keys, role, EVERY_KEY))
 
     def wanted_bodies(self) -> dict[Digest, int]:
         """The bodies worth holding, with their sizes in bytes: those of plans that count, and of the newest records of

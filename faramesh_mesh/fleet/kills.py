@@ -101,8 +101,9 @@ class Kills:
         return judged.restores
 
     def named_by(self, plan: Plan, agent: Enrolled) -> bool:
-        """Whether a restore names a kill that its signer had seen and that covers the agent, whatever became of the kill since. One that
-        names none is no restore of the agent: else restore keys could roll out what takes the threshold of rollout keys."""
+        """Whether a restore names a kill that its signer had seen and that covers the agent, whatever became
+        of the kill since. One that names none is no restore of the agent: else restore keys could roll out
+        what takes the threshold of rollout keys."""
         ever = self._enrolments.ever(agent.enrolment.agent)
         return any(
             record is not None

@@ -55,9 +55,9 @@ class KillPreview:
 
 @dataclass(frozen=True, slots=True)
 class AbortPreview:
-    """What an abort does to agents, each group ascending: `denied` may run something before it and nothing after; `moved`
-    run another policy version, (policy, agents); `kept` go on with that of the plan; `closed` are of the open cohort and may
-    run nothing as it is."""
+    """What an abort does to agents, each group ascending: `denied` may run something before it and nothing
+    after; `moved` run another policy version, (policy, agents); `kept` go on with that of the plan; `closed`
+    are of the open cohort and may run nothing as it is."""
 
     denied: tuple[str, ...]
     moved: tuple[tuple[RecordId, tuple[str, ...]], ...]
@@ -126,8 +126,8 @@ def preview_kill(fleet: Sequence[Enrolled], selector: Selector) -> KillPreview:
 def preview_abort(
     plan: RolloutView, before: Fleet, after: Fleet, adopted: Callable[[str], RecordId | None], wall: int
 ) -> AbortPreview:
-    """Compare the fleet as it is with the same once the plan is aborted. `adopted` says under which rollout an agent runs
-    what it runs: whoever has adopted a version may go on with it where others may not begin."""
+    """Compare the fleet as it is with the same once the plan is aborted. `adopted` says under which rollout
+    an agent runs what it runs: whoever has adopted a version may go on with it where others may not begin."""
     denied: list[str] = []
     moved: dict[RecordId, list[str]] = {}
     kept: list[str] = []

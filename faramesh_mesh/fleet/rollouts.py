@@ -206,12 +206,8 @@ class Rollouts:
 
         `seen_by` counts only the votes that the signer of that record had seen.
         """
-        role, quorum = self._quorum(plan)
-        voters: dict[int, set[KeyId]] = {}
-        for record in self._index.votes.get(plan.record.id, ()):
-            seen = seen_by is None or self._records.has_seen(seen_by, record)
-            if seen and isinstance(record.payload, Vote) and self._validity.grants(record):
-                voters.setdefault(record.payload.stage, set()).add(record.key)
+        role, quorum = self.quorum(plan)
+        voters = self.voters(plan, seen_by)
         stage = 0
         while stage < plan.final:
             if self._validity.count(voters.get(stage + 1, set()), role, coverage) < quorum:
@@ -219,7 +215,16 @@ class Rollouts:
             stage += 1
         return stage
 
-    def _quorum(self, plan: Plan) -> tuple[Role, int]:
+    def voters(self, plan: Plan, seen_by: Record | None = None) -> dict[int, set[KeyId]]:
+        """The keys whose votes for each stage count."""
+        voters: dict[int, set[KeyId]] = {}
+        for record in self._index.votes.get(plan.record.id, ()):
+            seen = seen_by is None or self._records.has_seen(seen_by, record)
+            if seen and isinstance(record.payload, Vote) and self._validity.grants(record):
+                voters.setdefault(record.payload.stage, set()).add(record.key)
+        return voters
+
+    def quorum(self, plan: Plan) -> tuple[Role, int]:
         """Whose votes open stages and how many: controllers where root names them, else the plan's own role."""
         root = self._records.chain.trusted
         controlled = any(Role.CONTROLLER in key.roles and key.cut is None for key in root.keys)
@@ -235,7 +240,8 @@ class Rollouts:
         return bool(self.aborts(plan, coverage))
 
     def aborts(self, plan: Plan, coverage: Coverage) -> tuple[Record, ...]:
-        """The aborts that end a plan, oldest first: of operators, each of whom does so alone, else of enough controllers."""
+        """The aborts that end a plan, oldest first: of operators, each of whom does so alone, else of enough
+        controllers."""
         signed = tuple(
             record
             for record in sorted(
@@ -402,9 +408,9 @@ class Rollouts:
 
     def _comes_late(self, plan: Plan, agent: Enrolled) -> bool:
         """Whether an agent that is not on the roster gets what is complete: it is one of those the plan
-        selects, and became one when whoever enrolled it had seen the plan. Whoever was there before stays out, whatever the
-        plan's signer says that he had seen; so does who was enrolled meanwhile, until the next plan. A pin and a
-        restore are for their rosters."""
+        selects, and became one when whoever enrolled it had seen the plan. Whoever was there before stays
+        out, whatever the plan's signer says that he had seen; so does who was enrolled meanwhile, until the
+        next plan. A pin and a restore are for their rosters."""
         selector = plan.rollout.selector
         return (
             plan.record.kind is Kind.ROLLOUT

@@ -46,8 +46,8 @@ class _CutChain:
 
 
 class Validity:
-    """Judges records of one set. Keeps the walks below cuts, until a record on them is given up (`forget`), and what it has judged
-    on one ground."""
+    """Judges records of one set. Keeps the walks below cuts, until a record on them is given up (`forget`),
+    and what it has judged on one ground."""
 
     __slots__ = ("_chains", "_granted", "_ground", "_index", "_known_cuts", "_records", "lenient")
 
@@ -76,12 +76,13 @@ class Validity:
 
     @property
     def ground(self) -> Stamp:
-        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what was judged of
-        anything but kills holds as long as this is the same."""
+        """The same as `stamp`, but it stays where all that came were kills that nothing held depends on: what
+        was judged of anything but kills holds as long as this is the same."""
         return self._records.ground, self._records.chain
 
     def forget(self, given_up: Record) -> None:
-        """The set has given a record up: walks that led over it begin anew, as they would on a node that never held it."""
+        """The set has given a record up: walks that led over it begin anew, as they would on a node that
+        never held it."""
         over = [cut for cut, chain in self._chains.items() if given_up.id in chain.stands]
         for cut in over:
             del self._chains[cut]

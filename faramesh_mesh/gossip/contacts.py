@@ -1,6 +1,7 @@
 """Addresses that a node may dial: its passive view, and those that died or were given as seeds.
 
-An address is a hint. Who answers there when it is dialled is proven in HELLO; which region it is in is looked up in the enrolments.
+An address is a hint. Who answers there when it is dialled is proven in HELLO; which region it is in is looked
+up in the enrolments.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ class Contact:
 
     @property
     def doubtful(self) -> bool:
-        """Whether only a dial can tell who is there: it may be dialled although there is a link with `node`, if no better is known."""
+        """Whether only a dial can tell who is there: it may be dialled although there is a link with `node`,
+        if no better is known."""
         return self.contested or (self.seed and not self.proven)
 
     def failed(self, mono: int, rng: Rng) -> None:
@@ -55,8 +57,8 @@ class Contact:
         self.next_try = mono + rng.uniform(pause * 3 // 4, pause * 5 // 4)
 
     def dialling(self, mono: int) -> bool:
-        """Whether to wait for a dial under way. One that hangs (a cut that swallows everything) is not waited for: after
-        a heal it hangs on, while a new one gets through."""
+        """Whether to wait for a dial under way. One that hangs (a cut that swallows everything) is not waited
+        for: after a heal it hangs on, while a new one gets through."""
         return self.dialled_at is not None and mono - self.dialled_at < PATIENCE
 
     def answered(self, node: KeyId) -> None:
@@ -95,6 +97,9 @@ class Contacts:
         self._most = most
         self._rng = rng
 
+    def __len__(self) -> int:
+        return len(self._by_address)
+
     def get(self, address: str) -> Contact | None:
         """The contact with this address."""
         return self._by_address.get(address)
@@ -131,9 +136,10 @@ class Contacts:
         self._add(Contact(address, node, seed=False))
 
     def confirm(self, node: KeyId, address: str, dialled: str | None) -> None:
-        """A node proved itself on a link: at the address that was dialled, if any. `address` is where it says that it can be: a
-        hint, which takes over nothing that is known as another's. Else a member that names the addresses of others, one
-        after the other, would have them dialled no more while its own link lasts, and then forgotten."""
+        """A node proved itself on a link: at the address that was dialled, if any. `address` is where it says
+        that it can be: a hint, which takes over nothing that is known as another's. Else a member that names
+        the addresses of others, one after the other, would have them dialled no more while its own link
+        lasts, and then forgotten."""
         if dialled is not None and dialled not in self._selves:
             (self._by_address.get(dialled) or self._add(Contact(dialled, node, seed=False))).answered(node)
         if address != dialled:

@@ -85,8 +85,8 @@ class Flood:
             self._links.touch(link)
 
     def tell_roots(self, link: Link, mono: int) -> None:
-        """A peer sent a root that follows none held here. It may be of a fork that neither side can see the beginning of, so it is told
-        of all roots that are held here; once, for it may as well be lying."""
+        """A peer sent a root that follows none held here. It may be of a fork that neither side can see the
+        beginning of, so it is told of all roots that are held here; once, for it may as well be lying."""
         if not link.told_roots:
             link.told_roots = True
             link.root_version = min(link.root_version, 1)

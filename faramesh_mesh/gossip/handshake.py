@@ -36,9 +36,10 @@ few at a time."""
 IN_PASSING = 4
 """Full links beyond the cap that an urgent NEIGHBOUR or a rotation holds for a moment."""
 _ROOTS_ROOM = 1_024
-"""Bytes of roots in HELLO: the last one or two, for a peer that is a rotation behind, and the last one in any case, by which two
-sides of a fork of one length know each other. Whoever lacks more gets them as ROOTS. Were all of them in it, every dial of a mesh that
-has rotated its root thirty times would carry 14 KB each way, nearly always for nothing."""
+"""Bytes of roots in HELLO: the last one or two, for a peer that is a rotation behind, and the last one in any
+case, by which two sides of a fork of one length know each other. Whoever lacks more gets them as ROOTS. Were
+all of them in it, every dial of a mesh that has rotated its root thirty times would carry 14 KB each way,
+nearly always for nothing."""
 _ENROLMENTS_ROOM = 24_576
 """Bytes of enrolments in HELLO, so that it fits its frame."""
 

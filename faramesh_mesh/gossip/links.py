@@ -159,8 +159,8 @@ class Links:
         return link
 
     def close(self, link: Link, why: str, *, lost: bool = False) -> None:
-        """End a link now. It is forgotten at once; whatever still comes from it is ignored. `lost` when the peer failed:
-        it is suspected, and the link missed."""
+        """End a link now. It is forgotten at once; whatever still comes from it is ignored. `lost` when the
+        peer failed: it is suspected, and the link missed."""
         if self.forget(link, why, lost=lost):
             self.effects.append(Close(link.id, why))
 

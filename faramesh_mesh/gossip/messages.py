@@ -216,8 +216,8 @@ class Digests(Struct, frozen=True):
 
 
 SLOT_ROW = struct.Struct(f">{KEY_ID_SIZE}sII")
-"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet changes, and what a peer may
-send in a second must not cost the processor more than a second's share."""
+"""A row of VERSIONS: node, incarnation, seq. Rows, not arrays: they come by the thousand when a fleet
+changes, and what a peer may send in a second must not cost the processor more than a second's share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ SHUFFLE_EVERY = 30 * SECOND
 ROTATE_EVERY = 60 * SECOND
 """How often one far link moves on to a region without one, where there are more regions than far links."""
 TOP_UP_EVERY = 10 * SECOND
-"""How often a node that has half of its links, near and far ones among them, looks for one more. Where the others have all
-they want it is refused each time: a dial a second would cost more than the missing link is worth."""
+"""How often a node that has half of its links, near and far ones among them, looks for one more. Where the
+others have all they want it is refused each time: a dial a second would cost more than the missing link is
+worth."""
 RECONNECT_EVERY = 30 * SECOND
 """How often an address that is down, or a seed without a link, is tried although nothing is missing: two meshes that
 lost each other whole find each other again (Serf's reconnect)."""
@@ -86,7 +87,7 @@ class Overlay:
     @property
     def contacts(self) -> int:
         """Addresses known."""
-        return len(self._contacts.all())
+        return len(self._contacts)
 
     # What happens
 
@@ -125,8 +126,9 @@ class Overlay:
             self._move_on(link)
 
     def _is_urgent(self, link: Link) -> bool:
-        """Whether a new link must not be refused: it is the only one, or the only near one. The only far one may be: where regions
-        differ in size there is not room for everybody's, while every node of a region has near links to spare."""
+        """Whether a new link must not be refused: it is the only one, or the only near one. The only far one
+        may be: where regions differ in size there is not room for everybody's, while every node of a region
+        has near links to spare."""
         full, own = self._links.full.values(), self._members.own_region
         return len(full) <= 1 or (link.region == own and sum(other.region == own for other in full) == 1)
 
@@ -348,9 +350,10 @@ class Overlay:
             self.leave(ours[0])
 
     def _drop_one(self, keep: Link | None) -> None:
-        """Take leave of one link: of the region that has most of them. The older half stays, and of the younger one what this node
-        chose for itself if it can, so that a dozen members who ask to be let in over and over do not become all that it hears (Heilman et
-        al., "Eclipse attacks on Bitcoin's peer-to-peer network", USENIX Security 2015)."""
+        """Take leave of one link: of the region that has most of them. The older half stays, and of the
+        younger one what this node chose for itself if it can, so that a dozen members who ask to be let in
+        over and over do not become all that it hears (Heilman et al., "Eclipse attacks on Bitcoin's
+        peer-to-peer network", USENIX Security 2015)."""
         sizes: dict[str, int] = {}
         held = [link for link in self._links.full.values() if link is not keep]
         young = held[len(held) // 2 :]

@@ -1,19 +1,22 @@
 """Readiness: a node that has just started permits nothing before it knows that it misses nothing.
 
-Ready is: it is enrolled, 3 distinct members have shown the same fingerprint as its own since it started, or all other
-members if they are fewer, and one of them is ready itself. So whoever comes back to a mesh that runs asks those who ran.
+Ready is: it is enrolled, 3 distinct members have shown the same fingerprint as its own since it started, or
+all other members if they are fewer, and one of them is ready itself. So whoever comes back to a mesh that
+runs asks those who ran.
 
-Where nobody is ready, because the whole mesh or a region that is cut off comes back, three that agree prove little: a kill may be
-on three disks only, which is what an operator waits for. It is met for certain by whoever agrees with all members but two. So
-that is asked of the first: a member is met on a link, or by a status in which it says that it is not ready either and holds
-what this node holds. Where there are other regions one of those on the links must be of another: a region that comes back
-whole from older disks would else agree with itself. Hosts of one outage that never come back are waited for until `patience` has
-passed, and no longer; a kill that only they hold acts as soon as one of them returns.
+Where nobody is ready, because the whole mesh or a region that is cut off comes back, three that agree prove
+little: a kill may be on three disks only, which is what an operator waits for. It is met for certain by
+whoever agrees with all members but two. So that is asked of the first: a member is met on a link, or by a
+status in which it says that it is not ready either and holds what this node holds. Where there are other
+regions one of those on the links must be of another: a region that comes back whole from older disks would
+else agree with itself. Hosts of one outage that never come back are waited for until `patience` has passed,
+and no longer; a kill that only they hold acts as soon as one of them returns.
 
-A mesh of one is ready alone, but not at once: a disk put back to when its host was the first knows of nobody else. So it
-listens for a moment, and where it knows an address of anybody, or has a link, it waits for them as above, until `patience` has passed. A
-joiner that knows nobody yet does not take itself for a mesh of one: its enrolment has no effect before all that its enroller had
-seen is held, and its enroller's chain says that there is more.
+A mesh of one is ready alone, but not at once: a disk put back to when its host was the first knows of nobody
+else. So it listens for a moment, and where it knows an address of anybody, or has a link, it waits for them
+as above, until `patience` has passed. A joiner that knows nobody yet does not take itself for a mesh of one:
+its enrolment has no effect before all that its enroller had seen is held, and its enroller's chain says that
+there is more.
 
 Once ready, ready for the run: what comes later comes by flood and repair.
 """
@@ -26,12 +29,13 @@ from faramesh_mesh.records.record import LiveStatus
 from faramesh_mesh.state.record_set import RecordSet
 
 ENOUGH = 3
-"""Peers that must agree: with two, one stale restarting peer and one hostile one could starve a node of a kill. Also the disks
-that hold a kill before its operator is told that it is durable."""
+"""Peers that must agree: with two, one stale restarting peer and one hostile one could starve a node of a
+kill. Also the disks that hold a kill before its operator is told that it is durable."""
 
 LISTEN = 2 * SECOND
-"""How long a mesh of one listens before it believes that it is alone: discovery on the local network answers within a second, and
-peers that know its address dial it within one of a short outage. Every first host is denied so long at each start."""
+"""How long a mesh of one listens before it believes that it is alone: discovery on the local network answers
+within a second, and peers that know its address dial it within one of a short outage. Every first host is
+denied so long at each start."""
 
 _REMEMBERED = 64
 """Sets that it has held since it started, by which statuses are compared: those of others lag by seconds."""
@@ -77,7 +81,8 @@ class Readiness:
             self._stale = True
 
     def hear(self, status: LiveStatus) -> None:
-        """A status of another node came. One that says ready counts for nothing here: it may be older than what is missed."""
+        """A status of another node came. One that says ready counts for nothing here: it may be older than
+        what is missed."""
         said = status.payload
         if self.ready or said.ready:
             return
@@ -86,12 +91,13 @@ class Readiness:
             self._stale = True
 
     def look_again(self) -> None:
-        """Records came in, or a second has passed: who is a member, what of the past is held and how long was waited may have changed."""
+        """Records came in, or a second has passed: who is a member, what of the past is held and how long was
+        waited may have changed."""
         self._stale = True
 
     def settle(self, mono: int, *, expects: bool) -> bool:
-        """Judge anew at a moment of the steady clock, in nanoseconds. Whether the node has just become ready. `expects`: it has a
-        link, or an address, of somebody else."""
+        """Judge anew at a moment of the steady clock, in nanoseconds. Whether the node has just become ready.
+        `expects`: it has a link, or an address, of somebody else."""
         if self._began is None:
             self._began = mono
         if self.ready or not self._stale:

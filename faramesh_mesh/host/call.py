@@ -12,7 +12,8 @@ ArgValue: TypeAlias = "str | int | float | bool | Sequence[ArgValue] | Mapping[s
 """What an argument can be: what JSON can say. A condition on any other type is an evaluation error, so a denial."""
 
 MAX_TOOL = 256
-"""Bytes of UTF-8 of a tool's name, here as on the wire: the longest names in the field, `namespace/tool`, stay under 128."""
+"""Bytes of UTF-8 of a tool's name, here as on the wire: the longest names in the field, `namespace/tool`,
+stay under 128."""
 MAX_DEPTH = 16
 """Lists and mappings inside each other. A policy's paths go 8 deep; what lies deeper no rule can read."""
 MAX_VALUES = 10_000

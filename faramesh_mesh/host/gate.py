@@ -78,8 +78,8 @@ class AgentState:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The states of all agents of this node, by name. `deadline_ns` is on the clock of the gate (nanoseconds). `own` is the agent
-    that calls without a name are of, where the host has said so."""
+    """The states of all agents of this node, by name. `deadline_ns` is on the clock of the gate
+    (nanoseconds). `own` is the agent that calls without a name are of, where the host has said so."""
 
     agents: Mapping[str, AgentState]
     deadline_ns: int
@@ -132,9 +132,9 @@ class Gate:
     `clock_ns` is monotonic, in nanoseconds, and should count suspend (CLOCK_BOOTTIME): a laptop that wakes up must not
     permit by what it knew yesterday. `thread_id` names the calling thread (`threading.get_ident`), for the counters.
 
-    A call that names no agent is one of the agent that the host has said is its own; where it has not, of the only agent that the
-    gate has ever served. Once it has served a second one, such calls are denied for good then: they come from code that does not know
-    of the change, and we could only guess which agent made them.
+    A call that names no agent is one of the agent that the host has said is its own; where it has not, of the
+    only agent that the gate has ever served. Once it has served a second one, such calls are denied for good
+    then: they come from code that does not know of the change, and we could only guess which agent made them.
     """
 
     __slots__ = (
@@ -195,7 +195,7 @@ class Gate:
             self._nameless = next(iter(self._served)) if len(self._served) == 1 else None
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
-        """The answer to `call`, of `agent` or, if none is named, of the only agent that this gate has served.
+        """The answer to `call`, of `agent` or, if none is named, of whose calls without a name are.
         Any thread; never raises, never blocks."""
         if self._poison is not None:
             return self._poison

@@ -24,8 +24,8 @@ from faramesh_mesh.records.texts import clipped
 FORMAT = 1
 """First field of the bytes: a later format is refused, not misread."""
 MAX_AGENTS = 64
-"""Agents with a history. A node serves 16; the rest are agents that moved away. Past it these are forgotten, and the journal
-counts as one with losses."""
+"""Agents with a history. A node serves 16; the rest are agents that moved away. Past it these are forgotten,
+and the journal counts as one with losses."""
 MAX_QUARANTINED = 64
 """Bodies remembered as bad, the latest. One that is forgotten is tried again and, if still bad, comes back."""
 CRASHED = (
@@ -144,7 +144,8 @@ class HostJournal:
         return self._with(History(agent, current, current if proven else good))
 
     def with_room(self, here: Collection[str]) -> "HostJournal":
-        """With room for the histories of these agents: where there would be too many, those who moved away are forgotten."""
+        """With room for the histories of these agents: where there would be too many, those who moved away
+        are forgotten."""
         away = sum(history.agent not in here for history in self.histories)
         if away + len(here) <= MAX_AGENTS:
             return self

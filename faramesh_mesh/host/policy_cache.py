@@ -10,8 +10,8 @@ from faramesh_mesh.host.gate import ToolDenial
 from faramesh_mesh.records.ids import Digest, RecordId
 
 MAX_COMPILED = 16
-"""Compiled bodies kept: the running version, the one being rolled out and the fallback, for each line on this host. A policy
-of 50 rules takes about 100 KB."""
+"""Compiled bodies kept: the running version, the one being rolled out and the fallback, for each line on this
+host. A policy of 50 rules takes about 100 KB."""
 MAX_BOUND = 64
 """Bodies kept bound to an agent and a record: 16 agents, four versions each."""
 

@@ -27,8 +27,8 @@ _NOBODY = 2**32 - 1
 
 @asynccontextmanager
 async def agents_listeners(settings: AgentSocket) -> AsyncIterator[tuple[trio.SocketListener, ...]]:
-    """The listener for agents while the block lasts; none where none is wanted. Raises `ConfigError`, `HomeError` where the
-    socket cannot be what it should."""
+    """The listener for agents while the block lasts; none where none is wanted. Raises `ConfigError`,
+    `HomeError` where the socket cannot be what it should."""
     if not settings.path:
         yield ()
         return

@@ -50,8 +50,8 @@ class Discovery:
 
 @dataclass(frozen=True, slots=True)
 class AgentSocket:
-    """Where programs of other users, the members of `group` (a name or a number), may ask for decisions and nothing else.
-    No such socket where `path` is empty. See `agent_socket`."""
+    """Where programs of other users, the members of `group` (a name or a number), may ask for decisions and
+    nothing else. No such socket where `path` is empty. See `agent_socket`."""
 
     path: str = ""
     group: str = ""

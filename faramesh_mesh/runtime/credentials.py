@@ -35,8 +35,8 @@ class Credentials:
         self.shown = self._load(self._root)
 
     def follow(self, chain: RootChain) -> None:
-        """Trust the authorities of the newest root, and no others. Raises one of `UNUSABLE`; then nothing has changed, and
-        the next call tries again."""
+        """Trust the authorities of the newest root, and no others. Raises one of `UNUSABLE`; then nothing has
+        changed, and the next call tries again."""
         root = chain.current
         if root.version != self._root.version:
             if root.authorities != self._root.authorities:
@@ -44,8 +44,8 @@ class Credentials:
             self._root = root
 
     def replace(self, link_seed: bytes, certificate: bytes) -> None:
-        """Keep a new key and certificate, and show them from the next connection on. Raises one of `UNUSABLE`; then the old
-        ones are still shown."""
+        """Keep a new key and certificate, and show them from the next connection on. Raises one of
+        `UNUSABLE`; then the old ones are still shown."""
         self._home.write_link(certificates.link_pem(link_seed, certificate))
         self.shown = self._load(self._root)
 

@@ -77,8 +77,8 @@ def _names(names: tuple[str, ...], complain: Complain) -> tuple[str, ...]:
 
 
 async def resolve(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The addresses behind DNS names, ascending. Raises `OSError`, or `UnicodeError` for a name that cannot be asked for,
-    when none of them could be resolved."""
+    """The addresses behind DNS names, ascending. Raises `OSError`, or `UnicodeError` for a name that cannot
+    be asked for, when none of them could be resolved."""
     found: set[str] = set()
     failure: OSError | UnicodeError | None = None
     for name in names:

@@ -87,8 +87,9 @@ def new_gate() -> Gate:
 class Enforcer:
     """Computes what each agent of this node may do and installs it in the gate. One thread.
 
-    `agent` is the one that the host was set up for. Calls without a name are its calls, and it is served and reported first: an
-    enrolment names any node, without asking it, so whoever holds an enrol key of some scope can put agents of that scope on any host.
+    `agent` is the one that the host was set up for. Calls without a name are its calls, and it is served and
+    reported first: an enrolment names any node, without asking it, so whoever holds an enrol key of some
+    scope can put agents of that scope on any host.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that it brings together, handed in so that the simulator can

@@ -155,7 +155,8 @@ class Renewal:
             await trio.sleep(LOOK_SECONDS)
 
     async def _try_to_renew(self) -> None:
-        """A home that cannot be written or read costs this attempt, never the node: it still shows the old certificate."""
+        """A home that cannot be written or read costs this attempt, never the node: it still shows the old
+        certificate."""
         try:
             await self._renew()
         except UNUSABLE as error:

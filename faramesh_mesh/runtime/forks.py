@@ -1,20 +1,22 @@
-"""What a forked child must not keep open: it runs no node, and would hold the home and the port of the one that its parent
-runs, after that has ended too."""
+"""What becomes of a process's things in a forked child: it runs no node, and would hold the home and the port
+of the one that its parent runs, after that has ended too; and it has none of its parent's threads."""
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from weakref import WeakMethod
 
 
 class Closer:
-    """Something to be closed in every forked child, until this is called: then it is closed here."""
+    """Something to be closed in every child that is forked from now on, until it is `done` with here."""
 
     def __init__(self, close: Callable[[], None]) -> None:
         self._close = close
         self._pid = os.getpid()
         _open.add(self)
 
-    def __call__(self) -> None:
+    def done(self) -> None:
+        """It is closed here: children are to leave it alone."""
         _open.discard(self)
 
     @property
@@ -29,17 +31,23 @@ class Closer:
 
 
 _open: set[Closer] = set()
+_renewed: set["WeakMethod[Callable[[], None]]"] = set()
 
 
-def close_in_child(close: Callable[[], None]) -> Closer:
-    """Call `close` in every child that is forked from now on, until the answer is called."""
-    return Closer(close)
+def renew_in_child(renew: Callable[[], None]) -> None:
+    """Call a method in every forked child, for as long as its object lives: locks that a thread of the parent
+    held are held there by nobody, who never lets go."""
+    _renewed.add(WeakMethod(renew, _renewed.discard))
 
 
-def _close_all() -> None:
+def _begin_child() -> None:
     while _open:
         _open.pop().close()
+    for method in tuple(_renewed):
+        renew = method()
+        if renew is not None:
+            renew()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_all)
+    os.register_at_fork(after_in_child=_begin_child)

@@ -1,4 +1,5 @@
-"""Functions under the policy: what `Mesh.governed` makes of each kind, so that the guard lasts for as long as the body runs.
+"""Functions under the policy: what `Mesh.governed` makes of each kind, so that the guard lasts for as long as
+the body runs.
 
 | the function                                    | the guard                                                          |
 |-------------------------------------------------|--------------------------------------------------------------------|
@@ -11,8 +12,8 @@
 What a function only starts elsewhere (a thread, a task, an executor's job) is not held: govern the function that runs
 there. One that returns such a job raises `TypeError` and cancels it.
 
-Under trio a step of an async generator is a cancel scope: the body may not keep a scope or a nursery of its own open across
-a `yield` (it fails there).
+Under trio a step of an async generator is a cancel scope: the body may not keep a scope or a nursery of its
+own open across a `yield` (it fails there).
 """
 
 import inspect
@@ -269,7 +270,8 @@ def _call_of(function: Callable[P, R], terms: Terms) -> Callable[P, Call]:
 
 
 def _receiver(function: object, signature: inspect.Signature) -> str | None:
-    """The name of a method's `self` or `cls`, which is no argument of the call; None for a function outside any class."""
+    """The name of a method's `self` or `cls`, which is no argument of the call; None for a function outside
+    any class."""
     outer = getattr(function, "__qualname__", "").rpartition(".")[0]
     first = next(iter(signature.parameters), "")
     return first if outer and not outer.endswith("<locals>") and first in ("self", "cls") else None

@@ -24,7 +24,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from faramesh_mesh.records.ids import ID_SIZE, MeshId
-from faramesh_mesh.runtime import forks
 from faramesh_mesh.runtime.config import MAX_SOCKET_PATH, NodeHomeConfig, format_config, parse_config
 from faramesh_mesh.runtime.files import (
     own_directory,
@@ -33,6 +32,7 @@ from faramesh_mesh.runtime.files import (
     sweep,
     write_atomically,
 )
+from faramesh_mesh.runtime.forks import Closer
 
 SEED_SIZE = 32
 
@@ -64,7 +64,7 @@ class HomeLock:
         self._handle = handle
         self._guard = threading.Lock()
         self._holders = 1
-        self._forget = forks.close_in_child(lambda: os.close(handle))
+        self._in_child = Closer(lambda: os.close(handle))
 
     def hold(self) -> bool:
         """Be one more who holds it. False when it was let go already."""
@@ -75,12 +75,12 @@ class HomeLock:
 
     def let_go(self) -> None:
         """Hold it no longer. The last one unlocks the home for all copies of the handle, wherever they are."""
-        if not self._forget.here:
+        if not self._in_child.here:
             return  # a forked child: the handle was closed here, and the lock is the parent's
         with self._guard:
             self._holders -= 1
             if not self._holders:
-                self._forget()
+                self._in_child.done()
                 fcntl.flock(self._handle, fcntl.LOCK_UN)
                 os.close(self._handle)
 

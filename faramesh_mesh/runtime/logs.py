@@ -33,7 +33,8 @@ somebody's noise."""
 FINISH_SECONDS = 1.0
 """What the last lines may take at the end of the node."""
 MAX_KINDS = 256
-"""Kinds of limited lines that are remembered. There are a few dozen; past it the oldest is forgotten, and begins anew."""
+"""Kinds of limited lines that are remembered. There are a few dozen; past it the oldest is forgotten, and
+begins anew."""
 FLUSH_SECONDS = 0.5
 """How long a line may wait, so that a burst is written at once and writing stays out of the way of a kill."""
 
@@ -131,8 +132,8 @@ class Log:
     def write_out(self) -> None:
         """Write what waits, in the calling thread. While the node runs, `run` does it; at its end, `finish`.
 
-        Never raises: a sink that cannot be written (a closed pipe, a full disk) loses the lines, and the next one that can
-        says how many. Does nothing while another thread writes."""
+        Never raises: a sink that cannot be written (a closed pipe, a full disk) loses the lines, and the next
+        one that can says how many. Does nothing while another thread writes."""
         if not self._pen.acquire(blocking=False):
             return
         try:
@@ -170,7 +171,8 @@ class Log:
                 await self._write_in_thread()
 
     async def finish(self) -> None:
-        """Write what still waits. After `run` has ended; a reader who takes nothing holds it up for `FINISH_SECONDS`."""
+        """Write what still waits. After `run` has ended; a reader who takes nothing holds it up for
+        `FINISH_SECONDS`."""
         with trio.move_on_after(FINISH_SECONDS, shield=True):
             await self._write_in_thread()
 

@@ -7,8 +7,8 @@
     mesh = Mesh.connect("unix:///run/faramesh-mesh/agents.sock", owner="mesh")     # it runs as another user
 
 In-process embedding is for code that the host trusts: an agent's own code under the same user could patch the
-gate or read the node's key. Where agents run untrusted code, run the node as its own user and connect (see `agent_socket`). One
-node a host, not one a worker.
+gate or read the node's key. Where agents run untrusted code, run the node as its own user and connect (see
+`agent_socket`). One node a host, not one a worker.
 """
 
 import pwd
@@ -64,7 +64,7 @@ class Mesh:
         return cls(gate, gate)
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
-        """The answer to a call of `agent`, or of the node's only agent. Never raises.
+        """The answer to a call of `agent`, or of the one that the node's `config.toml` names. Never raises.
 
         In this process it takes microseconds and never blocks; over a socket, one round trip on this machine.
         """

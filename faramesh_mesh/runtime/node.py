@@ -44,7 +44,7 @@ from faramesh_mesh.runtime.driver import Driver, Opened
 from faramesh_mesh.runtime.enforcement import Enforcer, new_gate
 from faramesh_mesh.runtime.enroller import Enroller
 from faramesh_mesh.runtime.enrolling import EnrolLane, NodeRegistry, Renewal
-from faramesh_mesh.runtime.forks import close_in_child
+from faramesh_mesh.runtime.forks import Closer
 from faramesh_mesh.runtime.groups import asked_to_end, leaf, told
 from faramesh_mesh.runtime.home import Home, HomeLock
 from faramesh_mesh.runtime.listener import Listener, bound, dial, open_port
@@ -58,7 +58,8 @@ from faramesh_mesh.trust.chain import RootChain
 from faramesh_mesh.trust.keys import Signer, signer_from_seed, verify
 
 FINISH_SECONDS = 3.0
-"""What the disk may take at the end, a commit that is under way and the last one: a supervisor that sends SIGTERM waits 5 to 10 s before it sends SIGKILL."""
+"""What the disk may take at the end, a commit that is under way and the last one: a supervisor that sends
+SIGTERM waits 5 to 10 s before it sends SIGKILL."""
 ENGINES = "faramesh_mesh.engines"
 """The entry point group under which other policy engines register: each names a callable that makes a
 `host.engine.Engine`."""
@@ -107,9 +108,9 @@ async def open_node(
 ) -> AsyncIterator[RunningNode]:
     """Run the node of a home (see `runtime.home`) while the block lasts.
 
-    `gate`, where given, is one from `enforcement.new_gate` that others hold already. Raises `HomeError`, `ConfigError`,
-    `StoreError`, `OSError` when the node cannot start. What happens to the node, or in the block, comes out as it is, not in
-    the groups of the nurseries around it.
+    `gate`, where given, is one from `enforcement.new_gate` that others hold already. Raises `HomeError`,
+    `ConfigError`, `StoreError`, `OSError` when the node cannot start. What happens to the node, or in the
+    block, comes out as it is, not in the groups of the nurseries around it.
     """
     place, log, gate = Home(Path(home)), log or Log(), gate or new_gate()
     failure: BaseException | None = None
@@ -189,11 +190,11 @@ async def _serving(
 @contextmanager
 def _closed_at_the_end(listener: trio.SocketListener) -> Iterator[None]:
     """Close a listener at the end, and in a forked child at once: there is no loop there, so only its handle."""
-    forget = close_in_child(lambda: os.close(listener.socket.detach()))
+    in_child = Closer(lambda: os.close(listener.socket.detach()))
     try:
         yield
     finally:
-        forget()
+        in_child.done()
         listener.socket.close()
 
 

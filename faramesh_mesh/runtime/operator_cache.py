@@ -1,5 +1,5 @@
-"""What an operator's client keeps between commands: pulled records, the newest statuses seen, the journal of its keys, and
-the outbox.
+"""What an operator's client keeps between commands: pulled records, the newest statuses seen, the journal of
+its keys, and the outbox.
 
 The journal is written before anything is sent: after a crash or a timeout the same record is offered again and the
 chain goes on from it. A key whose chain forks loses its grants, so this file is what a key's life hangs on.

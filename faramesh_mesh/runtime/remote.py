@@ -4,9 +4,7 @@ A node that does not answer denies: a dead node must not leave its last PERMIT s
 """
 
 import json
-import os
 import threading
-import weakref
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import count
@@ -17,6 +15,7 @@ from faramesh_mesh.runtime.control.answers import Changes, Decided
 from faramesh_mesh.runtime.control.errors import ControlError
 from faramesh_mesh.runtime.control.local import LocalClient
 from faramesh_mesh.runtime.control.requests import Decide, Watch
+from faramesh_mesh.runtime.forks import renew_in_child
 
 WATCH_MS = 10_000
 """How long the node may keep a question for changes."""
@@ -51,18 +50,6 @@ class RemoteFlight:
         return self._flights.pop(self._ticket, None) is not None
 
 
-_gates: "weakref.WeakSet[RemoteGate]" = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for gate in _gates:
-        gate.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
-
-
 class RemoteGate:
     """Decides by asking. While calls are in flight a thread watches for kills; it ends with `close`."""
 
@@ -74,7 +61,7 @@ class RemoteGate:
         self._closed = threading.Event()
         self._watcher: threading.Thread | None = None
         self._starting = threading.Lock()
-        _gates.add(self)
+        renew_in_child(self._renew)
 
     def decide(self, call: Call, agent: str | None = None) -> Decision:
         """The answer of the node; a denial if there is none, and once this is closed. Blocks for a round trip on
@@ -114,9 +101,9 @@ class RemoteGate:
         self._closed.set()
         self._client.close()
 
-    def forget(self) -> None:
-        """A forked child is without the thread that may have been starting the watcher. Calls in flight go on in it, and are watched
-        again with its next call."""
+    def _renew(self) -> None:
+        """A forked child is without the thread that may have been starting the watcher. Calls in flight go on
+        in it, and are watched again with its next call."""
         self._starting = threading.Lock()
 
     def _start_watching(self) -> None:
@@ -159,8 +146,8 @@ class RemoteGate:
 
 
 def _mapping(value: object) -> dict[object, object]:
-    """A mapping of another kind as JSON knows it, and nothing else: `dict` would make {"a": "b"} of the set {"ab"}, and use an
-    iterator up that the call is to read."""
+    """A mapping of another kind as JSON knows it, and nothing else: `dict` would make {"a": "b"} of the set
+    {"ab"}, and use an iterator up that the call is to read."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"a {type(value).__name__} is not JSON")

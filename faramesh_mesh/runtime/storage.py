@@ -55,8 +55,8 @@ class InThread(Protocol):
 
 
 class Worker:
-    """Implements `InThread` with one of trio's threads at a time. A call that has begun is waited for, whoever is cancelled,
-    but not for ever once the node ends: see `end_within`.
+    """Implements `InThread` with one of trio's threads at a time. A call that has begun is waited for,
+    whoever is cancelled, but not for ever once the node ends: see `end_within`.
 
     `hold` is called in the thread before each call and `let_go` after it: for the lock of the home, which a thread that
     hangs keeps. Where `hold` says no it is too late to write.

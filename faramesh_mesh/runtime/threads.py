@@ -11,8 +11,8 @@ T = TypeVar("T")
 async def in_thread(call: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
     """Run it in a thread. Who is cancelled does not wait for it to end.
 
-    From the moment in which the interpreter begins to shut down (`atexit`), CPython 3.12 and later start no thread: it runs
-    here then. That blocks the loop, which has nothing else to do by then.
+    From the moment in which the interpreter begins to shut down (`atexit`), CPython 3.12 and later start no
+    thread: it runs here then. That blocks the loop, which has nothing else to do by then.
     """
     begun = False
 

@@ -104,8 +104,9 @@ def open_context(lane: Lane) -> ssl.SSLContext:
 def add_authorities(context: ssl.SSLContext, authorities: Iterable[bytes]) -> None:
     """Trust more authorities (DER) from the next handshake on. One that is there already changes nothing.
 
-    There is no taking back in place: for a root that drops an authority make a new context. One that cannot be read is passed
-    over: it vouches for nobody, and a root in which it stands by mistake must not stop every node that holds it.
+    There is no taking back in place: for a root that drops an authority make a new context. One that cannot
+    be read is passed over: it vouches for nobody, and a root in which it stands by mistake must not stop
+    every node that holds it.
     """
     for authority in authorities:
         with suppress(ssl.SSLError, ValueError):

@@ -22,9 +22,10 @@ from faramesh_mesh.state.trie import Trie
 from faramesh_mesh.trust.chain import RootChain
 
 MOST_CUTS = 8
-"""Revocations by one key of one other whose chains stand: those of the smallest sequence numbers. Each makes one record more stand under
-every number below its cut, whether or not enough root keys have signed it yet, so a thief of one root key could else make every node hold
-millions. An honest holder revokes a key once, or twice if he mistook where its chain ended."""
+"""Revocations by one key of one other whose chains stand: those of the smallest sequence numbers. Each makes
+one record more stand under every number below its cut, whether or not enough root keys have signed it yet, so
+a thief of one root key could else make every node hold millions. An honest holder revokes a key once, or
+twice if he mistook where its chain ended."""
 SLOT = 5
 """Records kept for one (key, seq). Four forks of a restriction are tolerated, because an emergency must not fail on
 bookkeeping; the fifth is the proof of a flood."""
@@ -94,8 +95,9 @@ class RecordSet:
         """Ids that something held names and that were not held then."""
         self._evicted: list[Record] = []
         self._stands: set[tuple[RecordId, KeyId, int]] = set()
-        """Ids on the chains that lead to cuts, as far down as they are known, each with the key and the number that it has to have:
-        a chain goes down by one at each step, or it would be as long as a thief likes."""
+        """Ids on the chains that lead to cuts, as far down as they are known, each with the key and the
+        number that it has to have: a chain goes down by one at each step, or it would be as long as a thief
+        likes."""
         self._cuts: dict[tuple[KeyId, KeyId], list[tuple[int, RecordId, Cut]]] = {}
         """By who revokes whom: where revocations that are held end a chain, ascending by their number and id."""
         self._log: list[Record | None] = []
@@ -235,10 +237,11 @@ class RecordSet:
             cuts = self._cuts.setdefault((record.key, revoked.key), [])
             entry = record.head.seq, record.id, revoked.cut
             insort(cuts, entry, key=lambda each: each[:2])
-            if cuts.index(entry) < MOST_CUTS < len(cuts):
-                self._restand()
-            elif entry in cuts[:MOST_CUTS]:
-                self._stand(revoked.cut.last, revoked.key, revoked.cut.seq)
+            if cuts.index(entry) < MOST_CUTS:
+                if len(cuts) > MOST_CUTS:
+                    self._restand()
+                else:
+                    self._stand(revoked.cut.last, revoked.key, revoked.cut.seq)
         if self._is_standing(record):
             self._stand(record.head.prev, record.key, record.head.seq - 1)
 
@@ -246,9 +249,10 @@ class RecordSet:
         return (record.id, record.key, record.head.seq) in self._stands
 
     def _restand(self) -> None:
-        """What stands for nothing any more is given up where there is too much of it: a slot is full, so the revocations in it do not
-        count, or a key has revoked another too often. Else a thief of one root key could make records stand by revocations that are given
-        up themselves, and nodes would not agree which."""
+        """What stands for nothing any more is given up where there is too much of it: a slot is full, so the
+        revocations in it do not count, or a key has revoked another too often. Else a thief of one root key
+        could make records stand by revocations that are given up themselves, and nodes would not agree
+        which."""
         self._stands.clear()
         self._follow_roots()
         for (key, revoked), cuts in self._cuts.items():

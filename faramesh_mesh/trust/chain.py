@@ -22,14 +22,15 @@ from faramesh_mesh.records.root import MAX_KEYS, Cut, RoleKey, Root, decode_root
 from faramesh_mesh.trust.keys import Verify
 
 MAX_BRANCHED = 64
-"""Roots held beside the chain, on all branches of a fork together. Retired root keys can sign them without end, 18 KiB each; regions
-that were apart rotate the root a few times. What lies beyond is not taken in, and restricts only where it came first."""
+"""Roots held beside the chain, on all branches of a fork together. Retired root keys can sign them without
+end, 18 KiB each; regions that were apart rotate the root a few times. What lies beyond is not taken in, and
+restricts only where it came first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Roots that go another way from some version on: the documents, their bytes as received and their ids, oldest first. The
-    first of them is a second document that follows one which is held."""
+    """Roots that go another way from some version on: the documents, their bytes as received and their ids,
+    oldest first. The first of them is a second document that follows one which is held."""
 
     roots: tuple[Root, ...]
     envelopes: tuple[bytes, ...]
@@ -134,8 +135,8 @@ class RootChain:
         return sum(len(branch.roots) for branch in self.branches)
 
     def lacking(self, height: int) -> int:
-        """From which of the `documents` on somebody who holds so many has to be told. Whoever holds fewer than a chain that has
-        forked holds some of the sides, nobody knows which."""
+        """From which of the `documents` on somebody who holds so many has to be told. Whoever holds fewer
+        than a chain that has forked holds some of the sides, nobody knows which."""
         if height >= self.height:
             return height
         return min(height, self._before_fork)
@@ -251,8 +252,8 @@ def _read(opened: RootEnvelope) -> Root | Rejected:
 
 
 def _table(chain: RootChain) -> dict[KeyId, tuple[int, RoleKey]]:
-    """The keys of all sides: those of before a fork in their places, then what each document after it added, in an order on which
-    all agree, and as many as a `seen` vector has places for."""
+    """The keys of all sides: those of before a fork in their places, then what each document after it added,
+    in an order on which all agree, and as many as a `seen` vector has places for."""
     trusted = chain.trusted
     later = [(root.version, root_id, root) for root, root_id in chain.held if root.version > trusted.version]
     keys = {key.id: key for key in trusted.keys}

@@ -1,7 +1,9 @@
-"""The disk of a simulated host: batches in the order in which they became durable, and what crashes and people do to them.
+"""The disk of a simulated host: batches in the order in which they became durable, and what crashes and
+people do to them.
 
-A batch is a transaction: after a crash it is there whole or not at all, and one that was acknowledged is there. What breaks that
-(`lose`, `restore`, `damage`, `wipe`) is a fault: a disk that lied about a sync, a snapshot put back, a flipped bit, a new disk.
+A batch is a transaction: after a crash it is there whole or not at all, and one that was acknowledged is
+there. What breaks that (`lose`, `restore`, `damage`, `wipe`) is a fault: a disk that lied about a sync, a
+snapshot put back, a flipped bit, a new disk.
 """
 
 from collections.abc import Iterable, Iterator
@@ -83,7 +85,8 @@ class Disk:
     # Faults
 
     def lose(self, batches: int) -> None:
-        """The last so many batches were acknowledged and are not there: the disk lied. The first one, which made the home, stays."""
+        """The last so many batches were acknowledged and are not there: the disk lied. The first one, which
+        made the home, stays."""
         del self._batches[max(len(self._batches) - batches, 1) :]
 
     def restore(self, commits: int) -> None:

@@ -22,8 +22,8 @@ ASK_AGAIN = SECOND
 
 
 class Machine:
-    """One host of the fleet. `place` is its number, `lapsed` whether its certificate has run out, `behaviour` what makes it
-    hostile, None for an honest one."""
+    """One host of the fleet. `place` is its number, `lapsed` whether its certificate has run out, `behaviour`
+    what makes it hostile, None for an honest one."""
 
     __slots__ = (
         "_lives",
@@ -144,7 +144,8 @@ class Machine:
             self.world.ended(self)
 
     def stop(self) -> None:
-        """The process ends in order: all that waits is written, and the next start need not suspect the policy on trial."""
+        """The process ends in order: all that waits is written, and the next start need not suspect the
+        policy on trial."""
         process = self.process
         if process is None:
             self.starting = False

@@ -77,8 +77,8 @@ class _Bundle:
 
 @dataclass(slots=True)
 class _Delivery:
-    """Bundles on their way, all in one: whom they may still be offered to, and who has them. `past` is what their signer had seen, where
-    what he signed waits for it."""
+    """Bundles on their way, all in one: whom they may still be offered to, and who has them. `past` is what
+    their signer had seen, where what he signed waits for it."""
 
     by: str
     bundle: _Bundle

@@ -6,8 +6,8 @@
                                   |-- Persist --> storage --> disk
                                   '-- Dial, Close, WakeAt, Answered
 
-What `runtime.driver` does with sockets and trio is done here with the engine, in the same order. A process that hangs takes
-nothing in while its gate goes on answering calls, which is what a hung thread does.
+What `runtime.driver` does with sockets and trio is done here with the engine, in the same order. A process
+that hangs takes nothing in while its gate goes on answering calls, which is what a hung thread does.
 """
 
 from collections import deque
@@ -200,7 +200,8 @@ class Process:
             self._handle(event)
 
     def hang(self, *, host: bool) -> None:
-        """Take nothing in from now on. The gate goes on answering from the snapshot it has, unless the `host` stands still."""
+        """Take nothing in from now on. The gate goes on answering from the snapshot it has, unless the `host`
+        stands still."""
         self._hung = True
         self.suspended = host
         self.hung_since = self.machine.world.engine.now

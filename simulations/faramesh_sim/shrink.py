@@ -1,9 +1,10 @@
 """Shrinking: from a failure to the smallest scenario that still fails in the same way.
 
-Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", IEEE TSE 2002) over faults, operations
-and machines; then durations and the whole run are halved as long as it goes. A smaller scenario counts only if the same
-invariant fails about the same subject: else one shrinks into another failure. The result is an explicit schedule in a file of
-its own, with its seed, so it outlives changes of whatever drew it.
+Delta debugging (Zeller and Hildebrandt, "Simplifying and isolating failure-inducing input", IEEE TSE 2002)
+over faults, operations and machines; then durations and the whole run are halved as long as it goes. A
+smaller scenario counts only if the same invariant fails about the same subject: else one shrinks into another
+failure. The result is an explicit schedule in a file of its own, with its seed, so it outlives changes of
+whatever drew it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +23,8 @@ from faramesh_sim.targets import Target, Who
 
 T = TypeVar("T")
 MOST_RUNS = 300
-"""Runs after which shrinking is content with what it has. A run of a shrinking scenario takes a second at first and a tenth of
-it at the end."""
+"""Runs after which shrinking is content with what it has. A run of a shrinking scenario takes a second at
+first and a tenth of it at the end."""
 _TAIL = 2 * SECOND
 """Time after the failure that a shrunk run keeps where it can."""
 _SHORTEST = 100 * MILLISECOND
@@ -173,7 +174,8 @@ def _with_faults(scenario: Scenario, faults: tuple[Fault, ...]) -> Scenario:
 
 
 def _with_ops(scenario: Scenario, ops: tuple[Op, ...]) -> Scenario | None:
-    """The same with these operations, unless one of them, or what is expected, refers to what another one would have made."""
+    """The same with these operations, unless one of them, or what is expected, refers to what another one
+    would have made."""
     made = {name for op in ops if (name := getattr(op, "name", ""))}
     lost = {name for op in scenario.ops if (name := getattr(op, "name", ""))} - made
     expected = {plan for plan, _ in scenario.expect.status} | {plan for _, plan in scenario.expect.running}

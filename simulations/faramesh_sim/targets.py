@@ -1,7 +1,8 @@
 """Whom a fault or an operator means: by name, place, label, chance, or by what is going on at that moment.
 
-Random faults alone catch little. The directed ones aim at the machines on which everything hangs for an instant: the canaries,
-the sole holder of a record, the last one that acknowledged, the one between append and sync.
+Random faults alone catch little. The directed ones aim at the machines on which everything hangs for an
+instant: the canaries, the sole holder of a record, the last one that acknowledged, the one between append and
+sync.
 """
 
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Some machines. `text` is what the scenario says; `count` is of `random:3`, `share` (millionths) of `random:30%`."""
+    """Some machines. `text` is what the scenario says; `count` is of `random:3`, `share` (millionths) of
+    `random:30%`."""
 
     who: Who
     text: str
@@ -62,7 +64,8 @@ class Target:
         return self.text
 
     def means_some(self, agents: Inventory) -> bool:
-        """Whether a name or a label of it is one that somebody bears; what is drawn, or depends on the moment, may be nobody."""
+        """Whether a name or a label of it is one that somebody bears; what is drawn, or depends on the
+        moment, may be nobody."""
         match self.who:
             case Who.NAME:
                 return any(self.text in {each.name, each.region} for each in agents)

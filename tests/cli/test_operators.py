@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from laboratory import CORRECTED, POLICY, Lab, running
 
-from faramesh_cli.command import Shell, ask_number
+from faramesh_cli.command import Shell
+from faramesh_cli.confirming import ask_number
 from faramesh_cli.exits import ExitCode
 from faramesh_cli.output import Terminal
 from faramesh_cli.refusal import Refusal

@@ -4,11 +4,11 @@
     node ---CONNECT---> relay of eu ======== backbone ========> node
                              the pair (eu, us) can be cut
 
-Every node is an ordinary node whose way out is its region's proxy (`--proxy`); it knows nothing of cuts. The relay knows
-the region of who asks by its own port, and of who is asked by the address. A cut is silent, as when a route is lost: bytes,
-ends of streams and new connections of the pair all stand still, nobody is told, and the nodes have to notice. After the heal
-what stood still goes on, as TCP would have it. A *refusing* cut resets what there is and refuses what is new, as when a
-firewall rule is set.
+Every node is an ordinary node whose way out is its region's proxy (`--proxy`); it knows nothing of cuts. The
+relay knows the region of who asks by its own port, and of who is asked by the address. A cut is silent, as
+when a route is lost: bytes, ends of streams and new connections of the pair all stand still, nobody is told,
+and the nodes have to notice. After the heal what stood still goes on, as TCP would have it. A *refusing* cut
+resets what there is and refuses what is new, as when a firewall rule is set.
 """
 
 from collections.abc import Iterable, Mapping
@@ -141,8 +141,9 @@ async def _passable(route: _Route) -> None:
 
 
 async def _way_is_free(route: _Route, near: trio.SocketStream) -> bool:
-    """Wait until it is. False once whoever dials has given up: his packets would be sent no more, so after the heal nobody may hear of
-    him. Hundreds of dials that ended long ago would else reach the nodes in one moment, which no network does."""
+    """Wait until it is. False once whoever dials has given up: his packets would be sent no more, so after
+    the heal nobody may hear of him. Hundreds of dials that ended long ago would else reach the nodes in one
+    moment, which no network does."""
     if route.cut is None:
         return True
     async with trio.open_nursery() as nursery:

@@ -154,9 +154,10 @@ class ControlClient:
     async def pull_into(self, records: RecordSet, on_added: Callable[[Record], None] | None = None) -> Pulled:
         """Bring into `records` what it lacks and this node holds, each record verified here.
 
-        First the roots, page after page, because records are verified by them; then everything past the frontier; if the fingerprints differ after that (forks, gaps), by ids.
-        `on_added` is called with each new record, in order (for `Fleet.apply`). New roots reach `records.chain`.
-        Raises `Untrusted` at the first record that does not verify, and for pages that do not end; what was added stays.
+        First the roots, page after page, because records are verified by them; then everything past the
+        frontier; if the fingerprints differ after that (forks, gaps), by ids. `on_added` is called with each
+        new record, in order (for `Fleet.apply`). New roots reach `records.chain`. Raises `Untrusted` at the
+        first record that does not verify, and for pages that do not end; what was added stays.
         """
         intake = Intake(records, self._target, on_added)
         frontier, start = tuple(records.frontier.items()), 0
@@ -203,8 +204,8 @@ class ControlClient:
             start = _onward(page.next, start, self._target, has_news=0 < len(page.ids) == len(new))
 
     async def statuses(self, most: int) -> tuple[StatusEntry, ...]:
-        """All statuses that the node holds, ascending by node; verify each with `trust.admission.admit_status`. `most` is how
-        many there can be: a node that is enrolled has one."""
+        """All statuses that the node holds, ascending by node; verify each with
+        `trust.admission.admit_status`. `most` is how many there can be: a node that is enrolled has one."""
         entries: list[StatusEntry] = []
         after: KeyId | None = None
         while True:
@@ -249,8 +250,8 @@ class ControlClient:
     async def behind(self, records: RecordSet) -> tuple[Record, ...]:
         """What this node lacks at the ends of the chains in `records`, in order of admission there.
 
-        A grant counts for nothing here before all is held that its signer had seen. The node that showed it to him may have shown it
-        to nobody else, and never will: so it is handed in with what he signed.
+        A grant counts for nothing here before all is held that its signer had seen. The node that showed it
+        to him may have shown it to nobody else, and never will: so it is handed in with what he signed.
         """
         ends = [(records.chain.keys[index].id, seq) for index, seq in records.frontier.items()]
         tips = [records.slot(key, seq)[0] for key, seq in ends]
@@ -272,7 +273,8 @@ class ControlClient:
         return held
 
     async def holds(self, ids: tuple[RecordId, ...], digests: tuple[Digest, ...] = ()) -> Held:
-        """Which of these records and bodies are on the node's disk. Raises `Untrusted` for an answer about more or fewer."""
+        """Which of these records and bodies are on the node's disk. Raises `Untrusted` for an answer about
+        more or fewer."""
         held = await self._ask(Holds(ids, digests), Held)
         if (len(held.records), len(held.bodies)) != (len(ids), len(digests)):
             raise Untrusted(
@@ -373,8 +375,9 @@ async def connect(
 ) -> AsyncIterator[ControlClient]:
     """Connect to a node: `unix:///path`, `/path` or `host:port`.
 
-    `mesh` is the pinned mesh id; None is for the Unix socket only, whose owner is this user already. `signer` is a role
-    key, proved over TCP alone: whoever may open the socket needs none. `chain` is the chain of roots that the caller holds, so that only newer ones are sent.
+    `mesh` is the pinned mesh id; None is for the Unix socket only, whose owner is this user already. `signer`
+    is a role key, proved over TCP alone: whoever may open the socket needs none. `chain` is the chain of
+    roots that the caller holds, so that only newer ones are sent.
 
     Raises `Unreachable`, `Untrusted`, `Refused`; `ValueError` for a target that is none.
     """

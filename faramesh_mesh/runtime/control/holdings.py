@@ -1,4 +1,5 @@
-"""Answers about what a node holds: records, statuses and bodies to be verified by the client, and what is on its disk."""
+"""Answers about what a node holds: records, statuses and bodies to be verified by the client, and what is on
+its disk."""
 
 from dataclasses import dataclass
 from enum import IntEnum, unique
@@ -86,8 +87,9 @@ class Hearing(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusEntry:
-    """One node's signed status as this node holds it, what is believed of the node, and how many milliseconds ago it signed
-    the status, by its clock. A node that lives need not sign anew: liveness is renewed in cheaper ways."""
+    """One node's signed status as this node holds it, what is believed of the node, and how many milliseconds
+    ago it signed the status, by its clock. A node that lives need not sign anew: liveness is renewed in
+    cheaper ways."""
 
     envelope: bytes
     health: Hearing

@@ -1,4 +1,5 @@
-"""What one pull takes in of what a node sends: each record verified and each once, and no more than can have been signed."""
+"""What one pull takes in of what a node sends: each record verified and each once, and no more than can have
+been signed."""
 
 from collections.abc import Callable, Collection
 
@@ -11,12 +12,13 @@ from faramesh_mesh.trust.admission import admit
 from faramesh_mesh.trust.keys import verify
 
 MAX_USELESS = 256
-"""Records of one pull that an honest node may send although nothing comes of them (of a newer kind, of a key of a root that
-came meanwhile), or name and not send (given up meanwhile)."""
+"""Records of one pull that an honest node may send although nothing comes of them (of a newer kind, of a key
+of a root that came meanwhile), or name and not send (given up meanwhile)."""
 
 
 class Intake:
-    """One pull's. Raises `Untrusted` for what no honest node sends: the pull ends there, and what came before is held."""
+    """One pull's. Raises `Untrusted` for what no honest node sends: the pull ends there, and what came before
+    is held."""
 
     def __init__(self, records: RecordSet, target: str, on_added: Callable[[Record], None] | None) -> None:
         self.added: list[Record] = []

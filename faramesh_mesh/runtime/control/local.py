@@ -1,13 +1,12 @@
 """A blocking client of the Unix socket, for agents in another process than the node: no trio, no event loop.
 
-Only what an agent asks is here: decisions, and whether something changed. Its answers come from the node of this host, over a
-socket of the user that the node runs as, so nothing of them is verified again.
+Only what an agent asks is here: decisions, and whether something changed. Its answers come from the node of
+this host, over a socket of the user that the node runs as, so nothing of them is verified again.
 """
 
 import os
 import socket
 import threading
-import weakref
 
 from faramesh_mesh.records.ids import NO_MESH
 from faramesh_mesh.records.rejection import Rejected
@@ -17,21 +16,10 @@ from faramesh_mesh.runtime.control.errors import Refused, Unreachable, Untrusted
 from faramesh_mesh.runtime.control.protocol import UnixTarget, parse_target
 from faramesh_mesh.runtime.control.requests import NONCE_SIZE, Greeting, Request
 from faramesh_mesh.runtime.control.transport import check_owner, check_peer
+from faramesh_mesh.runtime.forks import renew_in_child
 
 ANSWER_SECONDS = 2.0
 """A decision takes microseconds; a node that takes seconds is as good as gone, and the call is denied."""
-
-
-_clients: "weakref.WeakSet[LocalClient]" = weakref.WeakSet()
-
-
-def _forget_all() -> None:
-    for client in _clients:
-        client.forget()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
 
 
 class LocalClient:
@@ -49,7 +37,7 @@ class LocalClient:
         self._owner = owner
         self._turn = threading.Lock()
         self._sock: socket.socket | None = None
-        _clients.add(self)
+        renew_in_child(self._renew)
 
     def ask(self, request: Request, seconds: float = ANSWER_SECONDS, *, again: bool = True) -> Answer:
         """One request, one answer. Raises `Unreachable`, `Refused`, `Untrusted`.
@@ -72,8 +60,9 @@ class LocalClient:
         if sock is not None:
             sock.close()
 
-    def forget(self) -> None:
-        """A forked child begins anew: the connection is its parent's, and so may the turn be, of a thread that is not here."""
+    def _renew(self) -> None:
+        """A forked child begins anew: the connection is its parent's, and so may the turn be, of a thread
+        that is not here."""
         self._turn, self._sock = threading.Lock(), None
 
     def _exchange(self, request: Request, seconds: float) -> Answer:

@@ -21,8 +21,9 @@ MAX_REMOTE = 32
 MAX_LOCAL = 128
 """Clients of the Unix socket, and as many of the agents' socket: the agents of one host, which stay connected."""
 MAX_GREETING = 32
-"""Connections over TCP that have not proved a key yet. A newer one takes the place of the oldest: strangers who connect and say
-nothing must not keep operators out, and whoever has a key proves it in two round trips."""
+"""Connections over TCP that have not proved a key yet. A newer one takes the place of the oldest: strangers
+who connect and say nothing must not keep operators out, and whoever has a key proves it in two round
+trips."""
 GREETING_SECONDS = 5.0
 """From the connection to the client's proof."""
 IDLE_SECONDS = 300.0
@@ -30,8 +31,8 @@ IDLE_SECONDS = 300.0
 MESSAGE_SECONDS = 15.0
 """From the first byte of a request to its last, and for the answer to be taken: 90 KB/s for the largest."""
 MAX_REFUSALS = 100
-"""Offered records that may be refused on one connection: each costs a signature check, and an honest client verifies before
-it offers."""
+"""Offered records that may be refused on one connection: each costs a signature check, and an honest client
+verifies before it offers."""
 _RECEIVE = 65_536
 
 
@@ -82,8 +83,8 @@ class _Wire:
 
 
 MAX_DECISION = MAX_ARGUMENTS + 2_048
-"""Bytes of a request at the agents' socket: the arguments of a call with its names around them. What a hundred programs of others can
-make a node hold is then 9 MB, and not 170."""
+"""Bytes of a request at the agents' socket: the arguments of a call with its names around them. What a
+hundred programs of others can make a node hold is then 9 MB, and not 170."""
 
 
 class _AgentSession(Session):

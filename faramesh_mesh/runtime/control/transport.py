@@ -20,7 +20,8 @@ _CREDENTIALS = struct.Struct("iII")
 
 
 async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
-    """A stream to a node, and the SHA-256 of the certificate it showed (zeros on the Unix socket). Nothing is proved yet.
+    """A stream to a node, and the SHA-256 of the certificate it showed (zeros on the Unix socket). Nothing is
+    proved yet.
 
     Raises `Unreachable`, `Untrusted`. Bounded by the caller's deadline.
     """
@@ -45,9 +46,9 @@ async def open_stream(where: protocol.Target) -> tuple[trio.abc.Stream, bytes]:
 
 
 def check_owner(path: str, expected: int | None = None) -> None:
-    """Refuse the socket of another user than `expected`, or than this process's where none is: whoever may write to a
-    folder for temporary files could answer in the node's stead. Root's is taken, and root may ask anybody's node. Raises
-    `Untrusted`, `OSError` where there is no socket."""
+    """Refuse the socket of another user than `expected`, or than this process's where none is: whoever may
+    write to a folder for temporary files could answer in the node's stead. Root's is taken, and root may ask
+    anybody's node. Raises `Untrusted`, `OSError` where there is no socket."""
     _check_user(path, Path(path).stat().st_uid, expected)
 
 

@@ -1,7 +1,7 @@
 """One life of a node as it ships: `runtime.driver`, `runtime.storage` and `runtime.steward` as tasks of one nursery.
 
-A SIGKILL is the end of that nursery, with what its disk was writing there or not there. What tasks still do on their way out
-reaches nobody: the process is not alive any more.
+A SIGKILL is the end of that nursery, with what its disk was writing there or not there. What tasks still do
+on their way out reaches nobody: the process is not alive any more.
 """
 
 from collections import deque

@@ -1,4 +1,5 @@
-"""The runtime's queue before the simulated disk: a transaction takes its time on trio's clock instead of in a thread."""
+"""The runtime's queue before the simulated disk: a transaction takes its time on trio's clock instead of in a
+thread."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,8 +1,10 @@
-"""The law as the checkers read it: who signed enough, whom a kill covers, what a restore needs. Written a second time, from
-the design's pages and not from `faramesh_mesh.fleet`, over nothing but the records that a node holds.
+"""The law as the checkers read it: who signed enough, whom a kill covers, what a restore needs. Written a
+second time, from the design's pages and not from `faramesh_mesh.fleet`, over nothing but the records that a
+node holds.
 
-It says what is *necessary*: that a node permits something these rules forbid is a violation. What is sufficient (which of several
-rollouts wins, when two of them freeze each other) is left to the node, and to the comparison of nodes with each other.
+It says what is *necessary*: that a node permits something these rules forbid is a violation. What is
+sufficient (which of several rollouts wins, when two of them freeze each other) is left to the node, and to
+the comparison of nodes with each other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -63,8 +65,8 @@ class Law:
     def signers(
         self, record: Record, role: Role, labels: Labels | None, *, past_held: bool = False
     ) -> set[KeyId]:
-        """The distinct keys that signed or cosigned a record and may; with `past_held` those alone whose signature counts by now,
-        because all is held that they had seen."""
+        """The distinct keys that signed or cosigned a record and may; with `past_held` those alone whose
+        signature counts by now, because all is held that they had seen."""
         signed = [record, *(each for each in self.of(Kind.COSIGN) if _cosigns(each, record.id))]
         keys = {each.key for each in signed if not past_held or self.held.holds_past(each)}
         return {key for key in keys if self.may(key, role, labels)}
@@ -134,8 +136,8 @@ class Law:
         *,
         past_held: bool = False,
     ) -> int:
-        """The highest stage up to which every one has the votes of enough distinct keys, of those that the signer of `seen_by` had
-        seen where it is given; with `past_held` of those that count by now."""
+        """The highest stage up to which every one has the votes of enough distinct keys, of those that the
+        signer of `seen_by` had seen where it is given; with `past_held` of those that count by now."""
         votes: dict[int, set[KeyId]] = {}
         for record in self.of(Kind.VOTE):
             payload = record.payload
@@ -162,8 +164,8 @@ class Law:
         )
 
     def superseded(self, plan: Record, labels: Labels | None) -> bool:
-        """Whether a later plan is held that replaces it, signed by enough keys, its past held, signed before it was complete, and not void:
-        a thief of a key could else end what others run."""
+        """Whether a later plan is held that replaces it, signed by enough keys, its past held, signed before
+        it was complete, and not void: a thief of a key could else end what others run."""
         payload = plan.payload
         assert isinstance(payload, Rollout)  # noqa: S101 - the caller has plans
         final = len(payload.stages) + (1 if payload.bake else 0)
@@ -242,7 +244,8 @@ class Law:
         return dict(later.head.seen).get(-1 if index is None else index, 0) >= earlier.head.seq
 
     def saw_all_of(self, later: Record, earlier: Record) -> bool:
-        """Whether the signer of one record had seen another, and all that its signer had seen: then its epoch is higher."""
+        """Whether the signer of one record had seen another, and all that its signer had seen: then its epoch
+        is higher."""
         own = self.held.chain.index(later.key)
         seen = dict(later.head.seen)
         if own is not None:

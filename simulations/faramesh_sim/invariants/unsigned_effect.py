@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class UnsignedEffect(Invariant):
-    """A node holds only records that somebody signed; what an agent runs was published and planned by enough keys in scope,
-    its stage opened by enough, and all is held that they had seen."""
+    """A node holds only records that somebody signed; what an agent runs was published and planned by enough
+    keys in scope, its stage opened by enough, and all is held that they had seen."""
 
     name = "UNSIGNED_EFFECT"
     promise = 2

@@ -23,8 +23,8 @@ def joiner(place: int, region: str) -> Agent:
 
 
 def misses(op: Op, fleet: Inventory, agents: Inventory) -> Iterator[tuple[str, str, str]]:
-    """What an operation says of agents and regions and means nobody: the key, what was expected, what was found. `agents` are the
-    crowd that `fleet` becomes."""
+    """What an operation says of agents and regions and means nobody: the key, what was expected, what was
+    found. `agents` are the crowd that `fleet` becomes."""
     regions = sorted({each.region for each in fleet})
     match op:
         case Join(region=region) if region not in regions:

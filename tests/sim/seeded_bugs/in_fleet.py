@@ -364,23 +364,17 @@ def one_key_votes_twice():
     """Votes are counted by record: one operator who votes twice opens a stage that takes two."""
 
     def made(_original):
-        def open_stage(self, plan, coverage, seen_by=None):
-            role, quorum = self._quorum(plan)
-            voters = {}
+        def voters(self, plan, seen_by=None):
+            found = {}
             for record in self._index.votes.get(plan.record.id, ()):
                 seen = seen_by is None or self._records.has_seen(seen_by, record)
                 if seen and self._validity.grants(record):
-                    voters.setdefault(record.payload.stage, []).append(record.key)
-            stage = 0
-            while stage < plan.final:
-                if self._validity.count(voters.get(stage + 1, []), role, coverage) < quorum:
-                    break
-                stage += 1
-            return stage
+                    found.setdefault(record.payload.stage, []).append(record.key)
+            return found
 
-        return open_stage
+        return voters
 
-    return replaced(rollouts.Rollouts, "open_stage", made)
+    return replaced(rollouts.Rollouts, "voters", made)
 
 
 @bug("EPOCH_REGRESS")
